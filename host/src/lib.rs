@@ -1,0 +1,8 @@
+//! Galenic: a growth and loyalty engine for pharmacy e-commerce.
+//!
+//! A small host owns what must never be wrong — members, orders, the points ledger, coupons — and asks sandboxed
+//! plugins for everything a business wants to change on a Tuesday afternoon. The README holds the map.
+
+pub mod clock;
+pub mod domain;
+pub mod ids;
