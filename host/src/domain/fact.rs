@@ -102,7 +102,7 @@ pub struct Fact {
 
 macro_rules! catalogue {
     ($all:ident, $scope:ident; $($name:ident, $text:literal, $kind:ident, $seen:ident, $summary:literal;)*) => {
-        #[allow(non_camel_case_types, clippy::upper_case_acronyms, reason = "only counts positions")]
+        #[allow(non_camel_case_types, non_snake_case, clippy::upper_case_acronyms, reason = "only counts positions")]
         mod $all { pub(super) enum Position { $($name),* } }
         $(
             #[doc = $summary]

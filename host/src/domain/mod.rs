@@ -2,5 +2,10 @@
 
 pub mod cbor;
 pub mod fact;
+pub mod member;
 pub mod money;
+pub mod offer;
+pub mod order;
+pub mod points;
+pub mod product;
 pub mod rule;

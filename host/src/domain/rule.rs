@@ -2,7 +2,7 @@
 //!
 //! A rule proposes; pricing, the ledger and the services dispose. Nothing here knows WASM.
 
-use std::sync::Arc;
+use std::{fmt, ops::Deref, sync::Arc};
 
 use jiff::Timestamp;
 use minicbor::{Decode, Encode};
@@ -12,6 +12,52 @@ use super::{
     fact::{Facts, Value},
     money::{BasisPoints, Money, Points},
 };
+
+/// A stable, machine-readable name: of a tier, or of a reason.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Code(Arc<str>);
+
+impl Deref for Code {
+    type Target = str;
+
+    fn deref(&self) -> &str {
+        &self.0
+    }
+}
+
+impl From<&str> for Code {
+    fn from(text: &str) -> Self {
+        Self(text.into())
+    }
+}
+
+impl fmt::Display for Code {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl fmt::Debug for Code {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&self.0, f)
+    }
+}
+
+impl<C> Encode<C> for Code {
+    fn encode<W: minicbor::encode::Write>(
+        &self,
+        to: &mut minicbor::Encoder<W>,
+        _: &mut C,
+    ) -> Result<(), minicbor::encode::Error<W::Error>> {
+        to.str(&self.0)?.ok()
+    }
+}
+
+impl<'b, C> Decode<'b, C> for Code {
+    fn decode(from: &mut minicbor::Decoder<'b>, _: &mut C) -> Result<Self, minicbor::decode::Error> {
+        Ok(Self(from.str()?.into()))
+    }
+}
 
 /// Which interface a module exports.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Encode, Decode, Serialize)]
@@ -68,7 +114,7 @@ pub enum Parameter {
 pub struct Reason {
     /// For example `below-threshold`.
     #[n(0)]
-    pub code: Arc<str>,
+    pub code: Code,
     /// Parameters of the text, in order.
     #[n(1)]
     pub parameters: Vec<Parameter>,
@@ -78,7 +124,7 @@ pub struct Reason {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ReasonText {
     /// The stable code.
-    pub code: Arc<str>,
+    pub code: Code,
     /// Simplified Chinese.
     pub zh_cn: String,
     /// English.
@@ -90,7 +136,7 @@ pub struct ReasonText {
 pub struct Tier {
     /// Stable; stored with the member.
     #[n(0)]
-    pub code: Arc<str>,
+    pub code: Code,
     /// Simplified Chinese.
     #[n(1)]
     pub name_zh_cn: String,
@@ -124,7 +170,7 @@ pub struct TierSubject {
 pub struct Verdict {
     /// The tier's code.
     #[n(0)]
-    pub tier: Arc<str>,
+    pub tier: Code,
     /// Why.
     #[n(1)]
     pub reasons: Vec<Reason>,

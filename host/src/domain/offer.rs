@@ -1,0 +1,237 @@
+//! Offers and the coupons issued from them.
+
+use jiff::Timestamp;
+use minicbor::{Decode, Encode};
+use serde::{Deserialize, Serialize};
+
+use super::{
+    fact::Value,
+    member::{ExternalId, Revision},
+    money::{BasisPoints, Money},
+};
+use crate::ids::{CouponId, MemberId, OfferId, OrderId, PartnerId};
+
+/// At which stage of pricing an offer acts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Encode, Decode, Serialize, Deserialize)]
+#[cbor(index_only)]
+#[serde(rename_all = "kebab-case")]
+pub enum OfferClass {
+    /// A price for members, in competition with the tier price.
+    #[n(0)]
+    MemberPrice,
+    /// Applies by itself.
+    #[n(1)]
+    Promotion,
+    /// Applies through an issued coupon; one per order.
+    #[n(2)]
+    Coupon,
+    /// Takes off the delivery fee.
+    #[n(3)]
+    Delivery,
+}
+
+/// What an offer is for; decides which product classes it may touch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode, Serialize, Deserialize)]
+#[cbor(index_only)]
+#[serde(rename_all = "kebab-case")]
+pub enum Purpose {
+    /// None of the following.
+    #[n(0)]
+    General,
+    /// A flash sale.
+    #[n(1)]
+    FlashSale,
+    /// Group buying.
+    #[n(2)]
+    GroupBuying,
+    /// A marketing touch, such as a recall.
+    #[n(3)]
+    Marketing,
+    /// A gift.
+    #[n(4)]
+    Gift,
+    /// A trial.
+    #[n(5)]
+    Trial,
+    /// The reward of a mission.
+    #[n(6)]
+    MissionReward,
+    /// A gift for points.
+    #[n(7)]
+    PointsGift,
+}
+
+/// Who pays what share of a discount.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode, Serialize, Deserialize)]
+#[cbor(index_only)]
+#[serde(rename_all = "kebab-case")]
+pub enum Funder {
+    /// The platform.
+    #[n(0)]
+    Platform,
+    /// The brand.
+    #[n(1)]
+    Brand,
+    /// The pharmacy.
+    #[n(2)]
+    Pharmacy,
+}
+
+/// A funder's share; the shares of an offer sum to 100 %.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode, Serialize, Deserialize)]
+pub struct FunderShare {
+    /// Who.
+    #[n(0)]
+    pub funder: Funder,
+    /// How much.
+    #[n(1)]
+    pub share: BasisPoints,
+}
+
+/// How long a coupon of an offer lives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
+pub enum Validity {
+    /// Until the offer ends.
+    #[n(0)]
+    OfferEnd,
+    /// Whole days of 24 hours from its issue.
+    #[n(1)]
+    Days(#[n(0)] u16),
+}
+
+/// Whether an offer can be applied and issued.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode, Serialize, Deserialize)]
+#[cbor(index_only)]
+#[serde(rename_all = "kebab-case")]
+pub enum OfferState {
+    /// Can.
+    #[n(0)]
+    Live,
+    /// Cannot until resumed.
+    #[n(1)]
+    Paused,
+}
+
+/// Something that can be granted or applied.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+pub struct Offer {
+    /// Its id.
+    #[n(0)]
+    pub id: OfferId,
+    /// What the operator calls it; unique.
+    #[n(1)]
+    pub code: ExternalId,
+    /// Simplified Chinese.
+    #[n(2)]
+    pub name_zh_cn: String,
+    /// English.
+    #[n(3)]
+    pub name_en: String,
+    /// Its stage of pricing.
+    #[n(4)]
+    pub class: OfferClass,
+    /// What it is for.
+    #[n(5)]
+    pub purpose: Purpose,
+    /// The slot whose policy judges it.
+    #[n(6)]
+    pub slot: String,
+    /// Its terms, by the names the policy gave them.
+    #[n(7)]
+    pub terms: Vec<(String, Value)>,
+    /// Offers of one group exclude each other.
+    #[n(8)]
+    pub exclusivity_group: Option<String>,
+    /// Higher goes first.
+    #[n(9)]
+    pub priority: i32,
+    /// Whose money.
+    #[n(10)]
+    pub funders: Vec<FunderShare>,
+    /// How often it may be used in all.
+    #[n(11)]
+    pub budget_uses: Option<u64>,
+    /// How much it may give in all.
+    #[n(12)]
+    pub budget_amount: Option<Money>,
+    /// How many coupons one member may be issued.
+    #[n(13)]
+    pub per_member: Option<u32>,
+    /// How long its coupons live.
+    #[n(14)]
+    pub validity: Validity,
+    /// Not before.
+    #[cbor(n(15), with = "super::cbor::instant")]
+    pub starts_at: Timestamp,
+    /// Not from here on.
+    #[cbor(n(16), with = "super::cbor::maybe_instant")]
+    pub ends_at: Option<Timestamp>,
+    /// Live or paused.
+    #[n(17)]
+    pub state: OfferState,
+    /// Moved by every write.
+    #[n(18)]
+    pub revision: Revision,
+}
+
+/// Where a coupon is in its life.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
+pub enum CouponState {
+    /// In the member's hands.
+    #[n(0)]
+    Issued,
+    /// Reserved by an order that is not paid.
+    #[n(1)]
+    Held(#[n(0)] OrderId),
+    /// Used by a paid order.
+    #[n(2)]
+    Redeemed(#[n(0)] OrderId),
+    /// Died unused.
+    #[n(3)]
+    Expired,
+    /// Taken back.
+    #[n(4)]
+    Revoked,
+}
+
+impl CouponState {
+    /// The name used in JSON.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Issued => "issued",
+            Self::Held(_) => "held",
+            Self::Redeemed(_) => "redeemed",
+            Self::Expired => "expired",
+            Self::Revoked => "revoked",
+        }
+    }
+}
+
+/// One issued instance of an offer.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+pub struct Coupon {
+    /// Its id.
+    #[n(0)]
+    pub id: CouponId,
+    /// Of which offer.
+    #[n(1)]
+    pub offer: OfferId,
+    /// Whose.
+    #[n(2)]
+    pub member: MemberId,
+    /// The partner that issued it.
+    #[n(3)]
+    pub partner: PartnerId,
+    /// What that partner calls it.
+    #[n(4)]
+    pub external_id: Option<ExternalId>,
+    /// Where it is in its life.
+    #[n(5)]
+    pub state: CouponState,
+    /// When it was issued.
+    #[cbor(n(6), with = "super::cbor::instant")]
+    pub issued_at: Timestamp,
+    /// When it dies; never where the offer has no end.
+    #[cbor(n(7), with = "super::cbor::maybe_instant")]
+    pub expires_at: Option<Timestamp>,
+}
