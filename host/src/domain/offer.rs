@@ -172,6 +172,9 @@ pub struct Offer {
     /// Moved by every write.
     #[n(18)]
     pub revision: Revision,
+    /// Whether a coupon comes back when its order is refunded in full.
+    #[n(19)]
+    pub returns_on_refund: bool,
 }
 
 /// Where a coupon is in its life.

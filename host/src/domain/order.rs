@@ -125,6 +125,9 @@ pub struct Priced {
     /// What those points take off.
     #[n(5)]
     pub points_value: Money,
+    /// The most points that could have been spent on this cart by its amount.
+    #[n(9)]
+    pub points_max: Points,
     /// Goods after everything, without delivery.
     #[n(6)]
     pub goods_payable: Money,

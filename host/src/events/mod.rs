@@ -1,0 +1,99 @@
+//! What happened, appended in the transaction that made it so.
+//!
+//! [`append`] is the only way in. Rows are keyed by a shard of the member and the commit's sequence number: in order for
+//! every member, with no row that all members share. Nothing here holds personal data.
+
+use minicbor::{Decode, Encode};
+
+use crate::{
+    ids::{CouponId, Id, MemberId, OrderId, RefundId},
+    store::{Scan, StoreError, Tx, tables::EVENTS},
+};
+
+/// How many shards the log has.
+pub const SHARDS: u16 = 64;
+
+/// The shard of a member: of the event log and of the house accounts that meet them.
+pub fn shard(member: MemberId) -> u16 {
+    u16::try_from(member.to_bits() % u128::from(SHARDS)).unwrap_or(0)
+}
+
+/// Something that happened to a member.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+pub struct Event {
+    /// To whom.
+    #[n(0)]
+    pub member: MemberId,
+    /// What.
+    #[n(1)]
+    pub what: What,
+}
+
+/// What happened.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+pub enum What {
+    /// Joined.
+    #[n(0)]
+    Registered,
+    /// The profile changed.
+    #[n(1)]
+    Updated,
+    /// Was erased.
+    #[n(2)]
+    Erased,
+    /// Was issued a coupon.
+    #[n(3)]
+    CouponIssued(#[n(0)] CouponId),
+    /// A coupon died.
+    #[n(4)]
+    CouponExpired(#[n(0)] CouponId),
+    /// Placed an order.
+    #[n(5)]
+    OrderPlaced(#[n(0)] OrderId),
+    /// Paid it.
+    #[n(6)]
+    OrderPaid(#[n(0)] OrderId),
+    /// It left.
+    #[n(7)]
+    OrderShipped(#[n(0)] OrderId),
+    /// It arrived.
+    #[n(8)]
+    OrderDelivered(#[n(0)] OrderId),
+    /// It was given up.
+    #[n(9)]
+    OrderCancelled(#[n(0)] OrderId),
+    /// Some or all of it came back.
+    #[n(10)]
+    OrderRefunded(#[n(0)] OrderId, #[n(1)] RefundId),
+    /// Points became spendable.
+    #[n(11)]
+    PointsActivated(#[n(0)] OrderId),
+    /// Points died.
+    #[n(12)]
+    PointsExpired,
+    /// Moved to another tier.
+    #[n(13)]
+    TierChanged {
+        /// From.
+        #[n(0)]
+        from: String,
+        /// To.
+        #[n(1)]
+        to: String,
+    },
+}
+
+/// Appends what one transaction did to one member.
+///
+/// # Errors
+///
+/// Those of the store.
+pub fn append(tx: &mut Tx<'_>, member: MemberId, what: impl IntoIterator<Item = What>) -> Result<(), StoreError> {
+    let (shard, seq) = (shard(member), tx.seq());
+    let last = tx.scan(&EVENTS, &Scan::prefix(&(shard, seq)).reverse().limit(1))?;
+    let first = last.first().map_or(0, |((_, _, n), _)| n + 1);
+    for (what, n) in what.into_iter().zip(first..) {
+        tx.put(&EVENTS, &(shard, seq, n), &Event { member, what })?;
+    }
+    Ok(())
+}

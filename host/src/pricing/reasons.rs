@@ -1,0 +1,49 @@
+//! The host's own reasons for what became of an offer, with their texts.
+//!
+//! Codes are a contract. A policy's own reasons stand beside these, with the texts the plugin ships.
+
+use crate::domain::rule::{Parameter, Reason};
+
+/// A reason of the host: its stable code and its texts; `{0}` stands for the first parameter.
+#[derive(Debug)]
+pub struct HostReason {
+    /// Stable.
+    pub code: &'static str,
+    /// Simplified Chinese.
+    pub zh_cn: &'static str,
+    /// English.
+    pub en: &'static str,
+}
+
+macro_rules! reasons {
+    ($($name:ident, $code:literal, $zh:literal, $en:literal;)*) => {
+        $(
+            #[doc = $en]
+            pub const $name: HostReason = HostReason { code: $code, zh_cn: $zh, en: $en };
+        )*
+        /// All of them.
+        pub const ALL: &[HostReason] = &[$($name),*];
+    };
+}
+
+reasons! {
+    APPLIED, "applied", "已优惠{0}", "took off {0}";
+    TIER_PRICE_LOWER, "tier-price-lower", "等级价更低", "the tier price is lower";
+    NOT_STARTED, "not-started", "活动尚未开始", "has not started";
+    EXPIRED, "expired", "已过期", "has expired";
+    PAUSED, "paused", "活动已暂停", "is paused";
+    EXCLUSIVE_WITH, "exclusive-with", "不能与{0}同时使用", "cannot be combined with {0}";
+    NOT_CHOSEN, "not-chosen", "每单限用一张优惠券，已选用{0}", "one coupon per order, and {0} was taken";
+    CLASS_NOT_PROMOTABLE, "class-not-promotable", "{0}类药品不得参加此活动", "products of class {0} may not be in such an offer";
+    NOTHING_LEFT, "nothing-left", "已无可优惠金额", "nothing is left to take off";
+    WRONG_STAGE, "wrong-stage", "规则给出的优惠与活动类别不符", "the policy proposed an effect that this class of offer cannot have";
+    POLICY_FAILED, "policy-failed", "优惠规则暂时不可用", "the coupon policy could not answer";
+    BUDGET_GONE, "budget-gone", "活动名额已用完", "the budget is used up";
+}
+
+impl HostReason {
+    /// The reason with its parameters.
+    pub fn with(&self, parameters: Vec<Parameter>) -> Reason {
+        Reason { code: self.code.into(), parameters }
+    }
+}

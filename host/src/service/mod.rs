@@ -1,0 +1,65 @@
+//! Use cases, grouped by noun: the only callers of several rooms at once.
+//!
+//! Every use case is a method of [`Services`]. It reads the clock once, loads one snapshot, asks the plugins outside any
+//! transaction, and commits one decision in one transaction with its idempotency record. Nothing here knows HTTP.
+
+pub mod error;
+pub mod idempotency;
+pub mod keys;
+pub mod page;
+pub mod releases;
+pub mod settings;
+
+use std::sync::Arc;
+
+pub use error::{Error, FieldError};
+pub use idempotency::{Done, Idempotency};
+pub use page::{Page, PageRequest};
+pub use settings::Settings;
+
+use crate::{
+    clock::Clock,
+    ids::{Ids, KeyId, PartnerId},
+    members::vault::Vault,
+    plugin::{Decisions, Engine},
+    store::Store,
+};
+
+/// Everything a use case needs; wired in `app.rs`.
+#[derive(Clone)]
+pub struct Services {
+    /// The store.
+    pub store: Store,
+    /// Keys of personal data.
+    pub vault: Arc<Vault>,
+    /// Plugins.
+    pub engine: Arc<Engine>,
+    /// Recorded decisions.
+    pub decisions: Arc<Decisions>,
+    /// What time it is.
+    pub clock: Arc<Clock>,
+    /// Where ids come from.
+    pub ids: Arc<Ids>,
+    /// What the operator configured.
+    pub settings: Arc<Settings>,
+    /// Where module bytes lie.
+    pub modules: Arc<std::path::Path>,
+}
+
+/// Who calls, as authentication found out. Scopes are checked before a use case is reached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Caller {
+    /// The API key used.
+    pub key: KeyId,
+    /// Whose key.
+    pub partner: PartnerId,
+    /// Whether the key sees what other partners made.
+    pub sees_all: bool,
+}
+
+impl Caller {
+    /// Whether the caller may see what this partner made.
+    pub fn sees(&self, partner: PartnerId) -> bool {
+        self.sees_all || self.partner == partner
+    }
+}
