@@ -79,6 +79,9 @@ pub struct PricedLine {
     /// What took the difference off.
     #[n(10)]
     pub allocations: Vec<Allocation>,
+    /// Whether a stock counter limits its sale.
+    #[n(11)]
+    pub stock_tracked: bool,
 }
 
 /// How an offer fared in a quote: applied with an amount, or not with one reason.
@@ -189,6 +192,9 @@ pub struct Quote {
     /// The record of the decision.
     #[n(11)]
     pub decision: DecisionId,
+    /// The order it was placed as.
+    #[n(12)]
+    pub placed: Option<OrderId>,
 }
 
 /// What a partner asks a price for.
@@ -299,9 +305,6 @@ pub struct Earning {
     /// The record of the decision.
     #[n(7)]
     pub decision: DecisionId,
-    /// The lot, once the points are active.
-    #[n(8)]
-    pub lot: Option<super::points::LotKey>,
 }
 
 /// Why goods came back.

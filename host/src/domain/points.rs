@@ -109,6 +109,9 @@ pub struct Entry {
     /// What it is about.
     #[n(3)]
     pub cause: Cause,
+    /// When; never before the account's entry before this one, even if the clock went back.
+    #[cbor(n(4), with = "super::cbor::instant")]
+    pub at: Timestamp,
 }
 
 /// Names an active lot: lots are spent in this order, earliest expiry first.

@@ -394,6 +394,7 @@ fn priced_at_tier(line: CartLine<'_>, discount: BasisPoints) -> Result<PricedLin
         base: payable,
         payable,
         allocations: if off.is_zero() { Vec::new() } else { vec![tier] },
+        stock_tracked: line.product.stock_tracked,
     })
 }
 

@@ -1,0 +1,319 @@
+//! Lots: which points die when. Points are spent earliest expiry first, and come back to the lot they were taken from.
+
+use jiff::Timestamp;
+use minicbor::{Decode, Encode};
+
+use super::{
+    LedgerError,
+    postings::{balance, balance_at, house, post},
+};
+use crate::{
+    domain::{
+        money::Points,
+        points::{Account, Balances, Cause, Draw, House, LotKey, LotOrigin, Purse},
+    },
+    ids::{Id, MemberId, OrderId, RefundId},
+    store::{
+        Scan, StoreError, Tx,
+        tables::{LOTS, PENDING_LOTS},
+    },
+};
+
+/// The most lots that one call touches; the rest waits for the next.
+const LOTS_AT_ONCE: usize = 100;
+
+/// Points of one lot that can still be spent. A lot without any has no row.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
+pub struct Lot {
+    /// Greater than zero.
+    #[n(0)]
+    pub remaining: Points,
+}
+
+/// Points that an order earned and that cannot be spent yet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
+pub struct PendingLot {
+    /// Greater than zero.
+    #[n(0)]
+    pub points: Points,
+}
+
+const fn purse(member: MemberId, purse: Purse) -> Account {
+    Account::Member(member, purse)
+}
+
+fn row(member: MemberId, lot: LotKey) -> (MemberId, Timestamp, u128) {
+    (member, lot.expires_at, lot.origin.0)
+}
+
+/// A member's points, now or at an instant.
+///
+/// # Errors
+///
+/// Those of the store.
+pub fn balances(tx: &mut Tx<'_>, member: MemberId, at: Option<Timestamp>) -> Result<Balances, StoreError> {
+    let mut of = |which| match at {
+        None => balance(tx, purse(member, which)),
+        Some(at) => balance_at(tx, purse(member, which), at),
+    };
+    Ok(Balances { pending: of(Purse::Pending)?, active: of(Purse::Active)?, held: of(Purse::Held)? })
+}
+
+/// What can be spent at `now`: the active purse without lots that are past their time and not yet swept away.
+///
+/// # Errors
+///
+/// Those of the store.
+pub fn available(tx: &mut Tx<'_>, member: MemberId, now: Timestamp) -> Result<Points, LedgerError> {
+    let dead = Points::sum(dead_lots(tx, member, now)?.into_iter().map(|(_, lot)| lot.remaining))?;
+    Ok(balance(tx, purse(member, Purse::Active))?.minus(dead)?)
+}
+
+/// Gives an order's points, pending.
+///
+/// # Errors
+///
+/// Those of [`post`].
+pub fn earn(tx: &mut Tx<'_>, member: MemberId, order: OrderId, points: Points) -> Result<(), LedgerError> {
+    if points.is_zero() {
+        return Ok(());
+    }
+    post(tx, house(House::Issued, member), purse(member, Purse::Pending), points, Cause::Earned(order))?;
+    Ok(tx.put(&PENDING_LOTS, &(member, order), &PendingLot { points })?)
+}
+
+/// Makes an order's pending points spendable until `expires_at`; the lot, or `None` if there is nothing pending.
+///
+/// # Errors
+///
+/// Those of [`post`].
+pub fn activate(
+    tx: &mut Tx<'_>,
+    member: MemberId,
+    order: OrderId,
+    expires_at: Timestamp,
+) -> Result<Option<LotKey>, LedgerError> {
+    let Some(pending) = tx.get(&PENDING_LOTS, &(member, order))? else { return Ok(None) };
+    tx.delete(&PENDING_LOTS, &(member, order))?;
+    let (from, to) = (purse(member, Purse::Pending), purse(member, Purse::Active));
+    post(tx, from, to, pending.points, Cause::Activated(order))?;
+    let lot = LotKey { expires_at, origin: LotOrigin(order.to_bits()) };
+    add(tx, member, lot, pending.points)?;
+    Ok(Some(lot))
+}
+
+/// Reserves points for an order, earliest expiry first.
+///
+/// # Errors
+///
+/// [`LedgerError::Insufficient`] if fewer can be spent, or if they lie in more than a hundred lots.
+pub fn hold(
+    tx: &mut Tx<'_>,
+    member: MemberId,
+    order: OrderId,
+    points: Points,
+    now: Timestamp,
+) -> Result<Vec<Draw>, LedgerError> {
+    let (draws, missing) = draw(tx, member, points, after(now))?;
+    if !missing.is_zero() {
+        let balance = points.minus(missing)?;
+        return Err(LedgerError::Insufficient { account: purse(member, Purse::Active), balance, asked: points });
+    }
+    post(tx, purse(member, Purse::Active), purse(member, Purse::Held), points, Cause::Held(order))?;
+    Ok(draws)
+}
+
+/// Gives a reservation back to the lots it was taken from.
+///
+/// # Errors
+///
+/// Those of [`post`].
+pub fn release(tx: &mut Tx<'_>, member: MemberId, order: OrderId, draws: &[Draw]) -> Result<(), LedgerError> {
+    let points = Points::sum(draws.iter().map(|draw| draw.points))?;
+    post(tx, purse(member, Purse::Held), purse(member, Purse::Active), points, Cause::Released(order))?;
+    draws.iter().try_for_each(|draw| add(tx, member, draw.lot, draw.points))
+}
+
+/// Spends a reservation.
+///
+/// # Errors
+///
+/// Those of [`post`].
+pub fn capture(tx: &mut Tx<'_>, member: MemberId, order: OrderId, draws: &[Draw]) -> Result<(), LedgerError> {
+    let points = Points::sum(draws.iter().map(|draw| draw.points))?;
+    post(tx, purse(member, Purse::Held), house(House::Redeemed, member), points, Cause::Spent(order))
+}
+
+/// Gives spent points back, to the lots they were taken from: those taken last come back first. `before` says how many
+/// earlier refunds gave back.
+///
+/// # Errors
+///
+/// Those of [`post`].
+pub fn restore(
+    tx: &mut Tx<'_>,
+    member: MemberId,
+    refund: RefundId,
+    draws: &[Draw],
+    before: Points,
+    points: Points,
+) -> Result<(), LedgerError> {
+    post(tx, house(House::Redeemed, member), purse(member, Purse::Active), points, Cause::Restored(refund))?;
+    let (mut skip, mut left) = (before.get(), points.get());
+    for draw in draws.iter().rev() {
+        let open = (draw.points.get() - skip).max(0);
+        skip = (skip - draw.points.get()).max(0);
+        let back = open.min(left);
+        left -= back;
+        add(tx, member, draw.lot, Points::new(back))?;
+    }
+    Ok(())
+}
+
+/// Takes earned points back: what of the order is still pending first, then its own lot, then other lots by expiry.
+/// Answers how many could be taken.
+///
+/// # Errors
+///
+/// Those of [`post`].
+pub fn claw_back(
+    tx: &mut Tx<'_>,
+    member: MemberId,
+    order: OrderId,
+    refund: RefundId,
+    points: Points,
+    own: Option<LotKey>,
+) -> Result<Points, LedgerError> {
+    let (sink, cause) = (house(House::ClawedBack, member), Cause::ClawedBack(refund));
+    let mut left = points;
+    if let Some(pending) = tx.get(&PENDING_LOTS, &(member, order))? {
+        let taken = pending.points.min(left);
+        let rest = pending.points.minus(taken)?;
+        if rest.is_zero() {
+            tx.delete(&PENDING_LOTS, &(member, order))?;
+        } else {
+            tx.put(&PENDING_LOTS, &(member, order), &PendingLot { points: rest })?;
+        }
+        post(tx, purse(member, Purse::Pending), sink, taken, cause)?;
+        left = left.minus(taken)?;
+    }
+    let from_own = match own {
+        Some(lot) => take(tx, member, lot, left)?,
+        None => Points::ZERO,
+    };
+    let (_, missing) = draw(tx, member, left.minus(from_own)?, Timestamp::MIN)?;
+    post(tx, purse(member, Purse::Active), sink, left.minus(missing)?, cause)?;
+    Ok(points.minus(missing)?)
+}
+
+/// Lets lots die that are past their time, at most a hundred. Answers how many points died and whether lots are left to
+/// sweep.
+///
+/// # Errors
+///
+/// Those of [`post`].
+pub fn expire(tx: &mut Tx<'_>, member: MemberId, now: Timestamp) -> Result<(Points, bool), LedgerError> {
+    let dead = dead_lots(tx, member, now)?;
+    let mut points = Points::ZERO;
+    for (key, lot) in dead.iter().take(LOTS_AT_ONCE) {
+        tx.delete(&LOTS, key)?;
+        points = points.plus(lot.remaining)?;
+    }
+    post(tx, purse(member, Purse::Active), house(House::Expired, member), points, Cause::Expired)?;
+    Ok((points, dead.len() > LOTS_AT_ONCE))
+}
+
+/// Grants points until `expires_at`, from the house account that the cause names.
+///
+/// # Errors
+///
+/// Those of [`post`].
+pub fn grant(
+    tx: &mut Tx<'_>,
+    member: MemberId,
+    from: House,
+    points: Points,
+    lot: LotKey,
+    cause: Cause,
+) -> Result<(), LedgerError> {
+    post(tx, house(from, member), purse(member, Purse::Active), points, cause)?;
+    add(tx, member, lot, points)
+}
+
+/// Takes points that can be spent, earliest expiry first.
+///
+/// # Errors
+///
+/// [`LedgerError::Insufficient`] if fewer can be spent.
+pub fn take_away(tx: &mut Tx<'_>, member: MemberId, points: Points, now: Timestamp) -> Result<(), LedgerError> {
+    let (_, missing) = draw(tx, member, points, after(now))?;
+    if !missing.is_zero() {
+        let balance = points.minus(missing)?;
+        return Err(LedgerError::Insufficient { account: purse(member, Purse::Active), balance, asked: points });
+    }
+    post(tx, purse(member, Purse::Active), house(House::Adjusted, member), points, Cause::Adjusted)
+}
+
+/// Takes up to `points` out of lots that live at least until `from`; the draws and what is missing.
+fn draw(
+    tx: &mut Tx<'_>,
+    member: MemberId,
+    points: Points,
+    from: Timestamp,
+) -> Result<(Vec<Draw>, Points), LedgerError> {
+    let (mut draws, mut left) = (Vec::new(), points);
+    if left.is_zero() {
+        return Ok((draws, left));
+    }
+    let lots = tx.scan(&LOTS, &Scan::prefix(&member).from(&(member, from)).limit(LOTS_AT_ONCE))?;
+    for ((_, expires_at, origin), _) in lots {
+        let lot = LotKey { expires_at, origin: LotOrigin(origin) };
+        let taken = take(tx, member, lot, left)?;
+        draws.push(Draw { lot, points: taken });
+        left = left.minus(taken)?;
+        if left.is_zero() {
+            break;
+        }
+    }
+    Ok((draws, left))
+}
+
+/// Takes up to `points` out of one lot; how many it had.
+fn take(tx: &mut Tx<'_>, member: MemberId, lot: LotKey, points: Points) -> Result<Points, LedgerError> {
+    let key = row(member, lot);
+    let held = tx.get(&LOTS, &key)?.map_or(Points::ZERO, |lot| lot.remaining);
+    let taken = held.min(points);
+    let rest = held.minus(taken)?;
+    if taken.is_zero() {
+        return Ok(taken);
+    }
+    if rest.is_zero() {
+        tx.delete(&LOTS, &key)?;
+    } else {
+        tx.put(&LOTS, &key, &Lot { remaining: rest })?;
+    }
+    Ok(taken)
+}
+
+fn add(tx: &mut Tx<'_>, member: MemberId, lot: LotKey, points: Points) -> Result<(), LedgerError> {
+    if points.is_zero() {
+        return Ok(());
+    }
+    let key = row(member, lot);
+    let held = tx.get(&LOTS, &key)?.map_or(Points::ZERO, |lot| lot.remaining);
+    Ok(tx.put(&LOTS, &key, &Lot { remaining: held.plus(points)? })?)
+}
+
+/// Lots that are dead at `now`; one more than a sweep takes, to know whether some are left.
+fn dead_lots(
+    tx: &mut Tx<'_>,
+    member: MemberId,
+    now: Timestamp,
+) -> Result<Vec<((MemberId, Timestamp, u128), Lot)>, StoreError> {
+    tx.scan(&LOTS, &Scan::prefix(&member).until(&(member, after(now))).limit(LOTS_AT_ONCE + 1))
+}
+
+/// The first instant after `now`: a lot that expires at `now` is dead.
+fn after(now: Timestamp) -> Timestamp {
+    Timestamp::from_millisecond(now.as_millisecond() + 1).unwrap_or(Timestamp::MAX)
+}

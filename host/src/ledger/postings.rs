@@ -1,0 +1,103 @@
+//! Double entry: every posting adds to one account what it takes from another.
+
+use jiff::Timestamp;
+use minicbor::{Decode, Encode};
+
+use super::LedgerError;
+use crate::{
+    domain::{
+        money::Points,
+        points::{Account, Cause, Entry, House},
+    },
+    events,
+    ids::MemberId,
+    store::{
+        StoreError, Tx,
+        tables::{BALANCES, ENTRIES},
+    },
+};
+
+/// What an account holds now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
+pub struct Balance {
+    /// The sum of all its entries.
+    #[n(0)]
+    pub points: Points,
+    /// How many entries there are.
+    #[n(1)]
+    pub entries: u64,
+    /// When the last one was made.
+    #[cbor(n(2), with = "crate::domain::cbor::instant")]
+    pub last_at: Timestamp,
+}
+
+impl Balance {
+    const EMPTY: Self = Self { points: Points::ZERO, entries: 0, last_at: Timestamp::UNIX_EPOCH };
+}
+
+/// The shard of a house account that this member meets.
+pub fn house(house: House, member: MemberId) -> Account {
+    Account::House(house, events::shard(member))
+}
+
+/// Moves `amount` from one account to another; moving nothing writes nothing.
+///
+/// # Errors
+///
+/// [`LedgerError::Insufficient`] if a member's purse would go below zero.
+pub fn post(tx: &mut Tx<'_>, from: Account, to: Account, amount: Points, cause: Cause) -> Result<(), LedgerError> {
+    if amount < Points::ZERO {
+        return Err(LedgerError::Negative(amount));
+    }
+    if amount.is_zero() {
+        return Ok(());
+    }
+    let source = tx.get(&BALANCES, &from)?.unwrap_or(Balance::EMPTY);
+    let target = tx.get(&BALANCES, &to)?.unwrap_or(Balance::EMPTY);
+    if matches!(from, Account::Member(..)) && source.points < amount {
+        return Err(LedgerError::Insufficient { account: from, balance: source.points, asked: amount });
+    }
+    let at = tx.at().max(source.last_at).max(target.last_at);
+    append(tx, from, source, Entry { amount: amount.negated()?, balance: source.points.minus(amount)?, counterpart: to, cause, at })?;
+    append(tx, to, target, Entry { amount, balance: target.points.plus(amount)?, counterpart: from, cause, at })?;
+    Ok(())
+}
+
+fn append(tx: &mut Tx<'_>, account: Account, before: Balance, entry: Entry) -> Result<(), StoreError> {
+    tx.put(&ENTRIES, &(account, before.entries), &entry)?;
+    let after = Balance { points: entry.balance, entries: before.entries + 1, last_at: entry.at };
+    tx.put(&BALANCES, &account, &after)
+}
+
+/// What an account holds now.
+///
+/// # Errors
+///
+/// Those of the store.
+pub fn balance(tx: &mut Tx<'_>, account: Account) -> Result<Points, StoreError> {
+    Ok(tx.get(&BALANCES, &account)?.unwrap_or(Balance::EMPTY).points)
+}
+
+/// What an account held at an instant, entries of that instant included. Reads a logarithmic number of entries.
+///
+/// # Errors
+///
+/// Those of the store.
+pub fn balance_at(tx: &mut Tx<'_>, account: Account, at: Timestamp) -> Result<Points, StoreError> {
+    let now = tx.get(&BALANCES, &account)?.unwrap_or(Balance::EMPTY);
+    if now.last_at <= at {
+        return Ok(now.points);
+    }
+    let (mut low, mut high, mut held) = (0, now.entries, Points::ZERO);
+    while low < high {
+        let middle = low + (high - low) / 2;
+        match tx.get(&ENTRIES, &(account, middle))? {
+            Some(entry) if entry.at <= at => {
+                held = entry.balance;
+                low = middle + 1;
+            }
+            _ => high = middle,
+        }
+    }
+    Ok(held)
+}

@@ -1,0 +1,177 @@
+//! Proves the books: re-adds every entry of every account, while orders flow.
+//!
+//! Entries are append-only and both sides of a posting carry one commit number, so all entries up to one commit sum to
+//! zero exactly. [`verify`] picks the newest commit and checks up to there.
+
+use jiff::Timestamp;
+
+use super::lots::{Lot, PendingLot};
+use crate::{
+    domain::{
+        money::Points,
+        points::{Account, Entry, Purse},
+    },
+    ids::{MemberId, OrderId},
+    store::{
+        Row, Scan, Seq, Store, StoreError,
+        tables::{BALANCES, ENTRIES, LOTS, PENDING_LOTS},
+    },
+};
+
+/// Rows read at once.
+const PAGE: usize = 1_000;
+/// Problems listed before the rest is only counted.
+const PROBLEMS_LISTED: usize = 100;
+
+/// What the books say.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct LedgerReport {
+    /// Accounts with at least one entry.
+    pub accounts: u64,
+    /// Entries re-added.
+    pub entries: u64,
+    /// Lots counted, pending ones included.
+    pub lots: u64,
+    /// The sum of all entries: zero, or the books do not close.
+    pub sum: i128,
+    /// How many things are wrong.
+    pub problem_count: u64,
+    /// The first hundred of them, in words.
+    pub problems: Vec<String>,
+}
+
+impl LedgerReport {
+    /// Whether the books close.
+    pub fn is_sound(&self) -> bool {
+        self.sum == 0 && self.problem_count == 0
+    }
+
+    fn problem(&mut self, what: String) {
+        self.problem_count += 1;
+        if self.problems.len() < PROBLEMS_LISTED {
+            self.problems.push(what);
+        }
+    }
+}
+
+/// Re-adds everything.
+///
+/// # Errors
+///
+/// Those of the store; a book that does not close is no error but a finding.
+pub async fn verify(store: &Store) -> Result<LedgerReport, StoreError> {
+    let cut = store.read(|tx| Ok::<_, StoreError>(tx.seq())).await?;
+    let mut report = LedgerReport::default();
+    let mut after: Option<Account> = None;
+    loop {
+        let page = store
+            .read(move |tx| {
+                let scan = Scan::all().limit(PAGE);
+                tx.scan(&BALANCES, &if let Some(last) = after { scan.after(&last) } else { scan })
+            })
+            .await?;
+        for (account, _) in &page {
+            check_account(store, *account, cut, &mut report).await?;
+            if let Account::Member(member, purse) = account {
+                check_lots(store, *member, *purse, &mut report).await?;
+            }
+        }
+        match page.last() {
+            Some((last, _)) => after = Some(*last),
+            None => return Ok(report),
+        }
+    }
+}
+
+/// Re-adds one account's entries up to the cut; the running balances must agree with the sum.
+async fn check_account(
+    store: &Store,
+    account: Account,
+    cut: Seq,
+    report: &mut LedgerReport,
+) -> Result<(), StoreError> {
+    report.accounts += 1;
+    let (mut next, mut sum, mut last_at) = (0, 0_i128, Timestamp::MIN);
+    loop {
+        let page: Vec<((Account, u64), Row<Entry>)> = store
+            .read(move |tx| {
+                tx.scan_rows(&ENTRIES, &Scan::prefix(&account).from(&(account, next)).limit(PAGE))
+            })
+            .await?;
+        let full = page.len() == PAGE;
+        for ((_, number), row) in page {
+            if row.seq > cut {
+                report.sum += sum;
+                return Ok(());
+            }
+            sum += i128::from(row.value.amount.get());
+            report.entries += 1;
+            if number != next {
+                report.problem(format!("{account:?}: entry {next} is missing"));
+            }
+            if i128::from(row.value.balance.get()) != sum {
+                report.problem(format!("{account:?}: entry {number} says {}, the sum is {sum}", row.value.balance));
+            }
+            if row.value.at < last_at {
+                report.problem(format!("{account:?}: entry {number} goes back in time"));
+            }
+            (next, last_at) = (number + 1, row.value.at);
+        }
+        if !full {
+            break;
+        }
+    }
+    report.sum += sum;
+    let balance = store.read(move |tx| tx.get(&BALANCES, &account)).await?;
+    if let Some(balance) = balance.filter(|balance| balance.entries == next)
+        && i128::from(balance.points.get()) != sum
+    {
+        report.problem(format!("{account:?}: the balance is {}, the sum is {sum}", balance.points));
+    }
+    Ok(())
+}
+
+/// The lots of a purse must sum to its balance.
+async fn check_lots(
+    store: &Store,
+    member: MemberId,
+    purse: Purse,
+    report: &mut LedgerReport,
+) -> Result<(), StoreError> {
+    let (count, lots, balance) = store
+        .read(move |tx| {
+            let (mut count, mut lots) = (0_u64, 0_i128);
+            match purse {
+                Purse::Held => return Ok((0, 0, 0)),
+                Purse::Pending => {
+                    let mut scan = Scan::prefix(&member).limit(PAGE);
+                    loop {
+                        let page: Vec<((MemberId, OrderId), PendingLot)> = tx.scan(&PENDING_LOTS, &scan)?;
+                        count += page.len() as u64;
+                        lots += page.iter().map(|(_, lot)| i128::from(lot.points.get())).sum::<i128>();
+                        let Some((last, _)) = page.last() else { break };
+                        scan = Scan::prefix(&member).limit(PAGE).after(last);
+                    }
+                }
+                Purse::Active => {
+                    let mut scan = Scan::prefix(&member).limit(PAGE);
+                    loop {
+                        let page: Vec<((MemberId, Timestamp, u128), Lot)> = tx.scan(&LOTS, &scan)?;
+                        count += page.len() as u64;
+                        lots += page.iter().map(|(_, lot)| i128::from(lot.remaining.get())).sum::<i128>();
+                        let Some((last, _)) = page.last() else { break };
+                        scan = Scan::prefix(&member).limit(PAGE).after(last);
+                    }
+                }
+            }
+            let balance = tx.get(&BALANCES, &Account::Member(member, purse))?;
+            let balance = balance.map_or(Points::ZERO, |balance| balance.points);
+            Ok::<_, StoreError>((count, lots, i128::from(balance.get())))
+        })
+        .await?;
+    report.lots += count;
+    if purse != Purse::Held && lots != balance {
+        report.problem(format!("{member} {purse:?}: the lots sum to {lots}, the balance is {balance}"));
+    }
+    Ok(())
+}

@@ -1,0 +1,135 @@
+//! The complete facts of a member: what every decision is made from, and what is recorded with it.
+
+use jiff::{Timestamp, civil::Date, tz::TimeZone};
+
+use super::{Error, Services};
+use crate::{
+    domain::{
+        fact::{self, Facts, Scope, Value},
+        member::{DayTotals, Member, Profile},
+        money::{Money, Overflow},
+        rule::Tier,
+    },
+    ids::MemberId,
+    members::vault::{KeyClass, VaultError},
+    store::{
+        Scan, StoreError, Tx,
+        tables::{DAY_TOTALS, PROFILES},
+    },
+};
+
+/// Days that rolling facts look back.
+const YEAR_DAYS: i32 = 365;
+
+/// What one member did over the last year and ever.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Totals {
+    pub(super) lifetime_net_spend: Money,
+    pub(super) lifetime_paid_orders: i64,
+    pub(super) year_net_spend: Money,
+    pub(super) year_paid_orders: i64,
+    pub(super) year_interactions: i64,
+}
+
+/// The day an instant falls on in a zone, in days since 1970-01-01.
+pub(super) fn day_number(at: Timestamp, zone: &TimeZone) -> i32 {
+    let date = zone.to_datetime(at).date();
+    date.since(Date::constant(1970, 1, 1)).map_or(0, |span| span.get_days())
+}
+
+/// Sums a member's days: at most 366 rows, however long the history.
+///
+/// # Errors
+///
+/// Those of the store.
+pub(super) fn totals(tx: &mut Tx<'_>, member: &Member, today: i32) -> Result<Totals, Error> {
+    let days = Scan::prefix(&member.id).from(&(member.id, today - YEAR_DAYS + 1)).limit(YEAR_DAYS.unsigned_abs() as usize);
+    let mut totals = Totals {
+        lifetime_net_spend: member.lifetime_net_spend,
+        lifetime_paid_orders: i64::from(member.lifetime_paid_orders),
+        ..Totals::default()
+    };
+    for (_, day) in tx.scan(&DAY_TOTALS, &days)? {
+        totals.year_net_spend = totals.year_net_spend.plus(day.net_spend)?;
+        totals.year_paid_orders += i64::from(day.paid_orders);
+        totals.year_interactions += i64::from(day.interactions);
+    }
+    Ok(totals)
+}
+
+/// Changes one day of a member.
+///
+/// # Errors
+///
+/// [`Overflow`], and those of the store.
+pub(super) fn change_day(
+    tx: &mut Tx<'_>,
+    member: MemberId,
+    day: i32,
+    change: impl FnOnce(&mut DayTotals) -> Result<(), Overflow>,
+) -> Result<(), Error> {
+    let mut totals = tx.get(&DAY_TOTALS, &(member, day))?.unwrap_or_default();
+    change(&mut totals)?;
+    tx.put(&DAY_TOTALS, &(member, day), &totals)?;
+    Ok(())
+}
+
+/// A member's sealed profile; empty once erased.
+///
+/// # Errors
+///
+/// Those of the store.
+pub(super) fn sealed_profile(tx: &mut Tx<'_>, member: MemberId) -> Result<Option<Vec<u8>>, StoreError> {
+    tx.get(&PROFILES, &member)
+}
+
+impl Services {
+    /// Opens a sealed profile; the empty profile where there is none.
+    pub(super) fn open_profile(&self, member: MemberId, sealed: Option<&[u8]>) -> Result<Profile, Error> {
+        let Some(sealed) = sealed else { return Ok(Profile::default()) };
+        match self.vault.open(member, KeyClass::Profile, PROFILES.name().as_bytes(), sealed) {
+            Ok(plain) => minicbor::decode(&plain).map_err(|_| Error::Vault(VaultError::Tampered)),
+            Err(VaultError::Erased) => Ok(Profile::default()),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// The facts of a member that do not depend on a cart or an activity.
+    pub(super) fn member_facts(
+        &self,
+        member: &Member,
+        birthday: Option<Date>,
+        totals: &Totals,
+        tier: Option<&Tier>,
+        as_of: Timestamp,
+    ) -> Facts {
+        let now = self.settings.zone.to_datetime(as_of);
+        let minute = i64::from(now.hour()) * 60 + i64::from(now.minute());
+        let birthday_month = birthday.map_or(Value::Absent, |date| Value::Flag(date.month() == now.month()));
+        let (discount, points, birthday_points) = tier.map_or_else(Default::default, |tier| {
+            (tier.discount.into(), tier.points_multiplier.into(), tier.birthday_points_multiplier.into())
+        });
+        Facts::of(Scope::Subject)
+            .with(&fact::MEMBER_TIER, tier.map_or(&*member.tier.code, |tier| &*tier.code).into())
+            .with(&fact::MEMBER_TENURE_MONTHS, self.tenure_months(member, as_of).into())
+            .with(&fact::MEMBER_LIFETIME_NET_SPEND, totals.lifetime_net_spend.into())
+            .with(&fact::MEMBER_YEAR_NET_SPEND, totals.year_net_spend.into())
+            .with(&fact::MEMBER_LIFETIME_PAID_ORDERS, totals.lifetime_paid_orders.into())
+            .with(&fact::MEMBER_YEAR_PAID_ORDERS, totals.year_paid_orders.into())
+            .with(&fact::MEMBER_YEAR_INTERACTIONS, totals.year_interactions.into())
+            .with(&fact::MEMBER_BIRTHDAY_MONTH, birthday_month)
+            .with(&fact::TIER_DISCOUNT, discount)
+            .with(&fact::TIER_POINTS_MULTIPLIER, points)
+            .with(&fact::TIER_BIRTHDAY_POINTS_MULTIPLIER, birthday_points)
+            .with(&fact::CALENDAR_DAY, i64::from(now.day()).into())
+            .with(&fact::CALENDAR_MONTH, i64::from(now.month()).into())
+            .with(&fact::CALENDAR_WEEKDAY, i64::from(now.weekday().to_monday_one_offset()).into())
+            .with(&fact::CALENDAR_MINUTE, minute.into())
+    }
+
+    /// Full months since registration, in the deployment's zone.
+    fn tenure_months(&self, member: &Member, as_of: Timestamp) -> i64 {
+        let (joined, now) = (member.registered_at.to_zoned(self.settings.zone.clone()), as_of.to_zoned(self.settings.zone.clone()));
+        now.since((jiff::Unit::Month, &joined)).map_or(0, |span| i64::from(span.get_months()).max(0))
+    }
+}
