@@ -1,0 +1,138 @@
+//! The store as a map in memory, made as unkind as a remote database may be.
+//!
+//! Rows are "not loaded" at random and every closure runs at least twice, now and then after a made-up conflict, so
+//! that tests find the closures that cannot be run again. Other threads' commits really do come in between.
+
+use std::{
+    cell::RefCell,
+    collections::{BTreeMap, HashSet},
+    ops::Bound,
+    sync::{Mutex, MutexGuard, PoisonError},
+};
+
+use jiff::Timestamp;
+use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
+
+use super::{
+    error::StoreError,
+    overlay::{Base, Bytes, Pairs},
+    stats::{Counters, StoreStats, add, count},
+    table::{Range, Seq},
+    tx::{Ran, Tx, Want, attempt},
+};
+
+/// After so many runs of one closure no more misses and conflicts are made up.
+const UNKIND_RUNS_MAX: usize = 12;
+/// A run of a closure counts only if it is at least the second one without a miss.
+const RUNS_MIN: usize = 2;
+const MISS_CHANCE: f64 = 0.2;
+const CONFLICT_CHANCE: f64 = 0.2;
+
+pub(super) struct Model {
+    state: Mutex<State>,
+    counters: Counters,
+}
+
+struct State {
+    rows: BTreeMap<Bytes, Bytes>,
+    seq: Seq,
+    rng: StdRng,
+    closed: bool,
+}
+
+impl Model {
+    pub(super) fn new(seed: u64) -> Self {
+        let rng = StdRng::seed_from_u64(seed);
+        let state = State { rows: BTreeMap::new(), seq: Seq::default(), rng, closed: false };
+        Self { state: Mutex::new(state), counters: Counters::default() }
+    }
+
+    /// Runs `f` until it answers and commits what it wrote; `at` is `None` for a read.
+    pub(super) fn run<T, E, F>(&self, at: Option<Timestamp>, f: &F) -> Result<T, E>
+    where
+        F: Fn(&mut Tx<'_>) -> Result<T, E>,
+        E: From<StoreError>,
+    {
+        let mut loaded = HashSet::new();
+        let mut complete_runs = 0;
+        for run in 0.. {
+            let mut state = self.lock();
+            let State { rows, seq, rng, closed } = &mut *state;
+            if *closed {
+                return Err(StoreError::Closed.into());
+            }
+            let unkind = run < UNKIND_RUNS_MAX;
+            let conflict = unkind && rng.random_bool(CONFLICT_CHANCE);
+            let base = Unkind { rows, loaded: &loaded, rng: unkind.then(|| RefCell::new(&mut *rng)) };
+            let seen = if at.is_some() { seq.next() } else { *seq };
+            let tx = Tx::new(&base, None, seen, at.unwrap_or(Timestamp::MIN), at.is_some());
+            match attempt(f, tx) {
+                Ran::Missed(wants) => loaded.extend(wants),
+                Ran::Answered(..) if complete_runs + 1 < RUNS_MIN => complete_runs += 1,
+                Ran::Answered(..) if conflict => loaded.clear(),
+                Ran::Answered(answer, mut writes) => {
+                    count(&self.counters.groups);
+                    if writes.is_empty() {
+                        count(&self.counters.without_writes);
+                        return answer;
+                    }
+                    *seq = seen;
+                    count(&self.counters.commits);
+                    add(&self.counters.rows_written, writes.len());
+                    for (key, value) in writes.drain() {
+                        match value {
+                            Some(value) => rows.insert(key, value),
+                            None => rows.remove(&key),
+                        };
+                    }
+                    return answer;
+                }
+            }
+        }
+        unreachable!("the loop above has no end")
+    }
+
+    pub(super) fn close(&self) {
+        self.lock().closed = true;
+    }
+
+    pub(super) fn stats(&self) -> StoreStats {
+        self.counters.stats(0, self.lock().seq.get())
+    }
+
+    /// A panic of a closure is caught before it can leave a half-changed state, so a poisoned lock is sound.
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The rows, some of which are said to be missing.
+struct Unkind<'a> {
+    rows: &'a BTreeMap<Bytes, Bytes>,
+    loaded: &'a HashSet<Want>,
+    rng: Option<RefCell<&'a mut StdRng>>,
+}
+
+impl Unkind<'_> {
+    fn load(&self, want: &Want) -> Result<(), StoreError> {
+        let Some(rng) = &self.rng else { return Ok(()) };
+        if !self.loaded.contains(want) && rng.borrow_mut().random_bool(MISS_CHANCE) {
+            return Err(StoreError::Missing);
+        }
+        Ok(())
+    }
+}
+
+impl Base for Unkind<'_> {
+    fn get(&self, key: &[u8]) -> Result<Option<Bytes>, StoreError> {
+        self.load(&Want::Row(key.to_vec()))?;
+        Ok(self.rows.get(key).cloned())
+    }
+
+    fn range(&self, range: &Range) -> Result<Pairs<'_>, StoreError> {
+        self.load(&Want::Rows(range.clone()))?;
+        let bounds = (Bound::Included(range.from.as_slice()), Bound::Excluded(range.until.as_slice()));
+        let rows = self.rows.range::<[u8], _>(bounds).map(|(key, value)| Ok((key.clone(), value.clone())));
+        Ok(if range.reverse { Box::new(rows.rev()) } else { Box::new(rows) })
+    }
+}
