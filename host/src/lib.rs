@@ -5,6 +5,9 @@
 
 pub mod clock;
 pub mod domain;
+pub mod events;
 pub mod ids;
+pub mod ledger;
 pub mod pricing;
+pub mod scheduler;
 pub mod store;

@@ -111,7 +111,7 @@ pub struct HeldTier {
     pub code: Code,
     /// The release that gave it.
     #[n(1)]
-    pub release: u32,
+    pub release: u64,
     /// Since when this code is held.
     #[cbor(n(2), with = "super::cbor::instant")]
     pub since: Timestamp,

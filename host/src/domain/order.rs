@@ -150,7 +150,7 @@ pub struct ReleaseRef {
     pub slot: String,
     /// The release's number in the slot.
     #[n(1)]
-    pub number: u32,
+    pub number: u64,
 }
 
 /// A priced cart that holds its price until it expires.

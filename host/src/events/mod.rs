@@ -7,8 +7,11 @@ use minicbor::{Decode, Encode};
 
 use crate::{
     ids::{CouponId, Id, MemberId, OrderId, RefundId},
-    store::{Scan, StoreError, Tx, tables::EVENTS},
+    store::{Scan, Seq, StoreError, Table, Tx},
 };
+
+/// What happened, by shard of the member, in commit order.
+pub const EVENTS: Table<(u16, Seq, u16), Event> = Table::new(61, "events.v1");
 
 /// How many shards the log has.
 pub const SHARDS: u16 = 64;

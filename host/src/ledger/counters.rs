@@ -5,9 +5,10 @@
 
 use minicbor::{Decode, Encode};
 
+use super::tables::COUNTERS;
 use crate::{
     ids::{Id, OfferId, ProductId},
-    store::{Key, StoreError, Tx, tables::COUNTERS},
+    store::{Key, StoreError, Tx},
 };
 
 /// How many shards a counter has.
@@ -31,13 +32,13 @@ impl Key for CounterKey {
             Self::OfferUses(offer) => (1, offer.to_bits()),
             Self::OfferAmount(offer) => (2, offer.to_bits()),
         };
-        tag.encode(to);
-        bits.encode(to);
+        Key::encode(&tag, to);
+        Key::encode(&bits, to);
     }
 
     fn decode(from: &mut &[u8]) -> Option<Self> {
-        let tag = u8::decode(from)?;
-        let bits = u128::decode(from)?;
+        let tag = <u8 as Key>::decode(from)?;
+        let bits = <u128 as Key>::decode(from)?;
         match tag {
             0 => Some(Self::Stock(Id::from_bits(bits))),
             1 => Some(Self::OfferUses(Id::from_bits(bits))),

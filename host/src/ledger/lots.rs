@@ -6,6 +6,7 @@ use minicbor::{Decode, Encode};
 use super::{
     LedgerError,
     postings::{balance, balance_at, house, post},
+    tables::{LOTS, PENDING_LOTS},
 };
 use crate::{
     domain::{
@@ -13,10 +14,7 @@ use crate::{
         points::{Account, Balances, Cause, Draw, House, LotKey, LotOrigin, Purse},
     },
     ids::{Id, MemberId, OrderId, RefundId},
-    store::{
-        Scan, StoreError, Tx,
-        tables::{LOTS, PENDING_LOTS},
-    },
+    store::{Scan, StoreError, Tx},
 };
 
 /// The most lots that one call touches; the rest waits for the next.

@@ -9,6 +9,7 @@
 pub mod counters;
 pub mod lots;
 pub mod postings;
+pub mod tables;
 pub mod verify;
 
 #[cfg(test)]

@@ -3,7 +3,10 @@
 use jiff::Timestamp;
 use minicbor::{Decode, Encode};
 
-use super::LedgerError;
+use super::{
+    LedgerError,
+    tables::{BALANCES, ENTRIES},
+};
 use crate::{
     domain::{
         money::Points,
@@ -11,10 +14,7 @@ use crate::{
     },
     events,
     ids::MemberId,
-    store::{
-        StoreError, Tx,
-        tables::{BALANCES, ENTRIES},
-    },
+    store::{StoreError, Tx},
 };
 
 /// What an account holds now.
@@ -58,7 +58,12 @@ pub fn post(tx: &mut Tx<'_>, from: Account, to: Account, amount: Points, cause: 
         return Err(LedgerError::Insufficient { account: from, balance: source.points, asked: amount });
     }
     let at = tx.at().max(source.last_at).max(target.last_at);
-    append(tx, from, source, Entry { amount: amount.negated()?, balance: source.points.minus(amount)?, counterpart: to, cause, at })?;
+    append(
+        tx,
+        from,
+        source,
+        Entry { amount: amount.negated()?, balance: source.points.minus(amount)?, counterpart: to, cause, at },
+    )?;
     append(tx, to, target, Entry { amount, balance: target.points.plus(amount)?, counterpart: from, cause, at })?;
     Ok(())
 }

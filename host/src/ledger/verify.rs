@@ -5,17 +5,17 @@
 
 use jiff::Timestamp;
 
-use super::lots::{Lot, PendingLot};
+use super::{
+    lots::{Lot, PendingLot},
+    tables::{BALANCES, ENTRIES, LOTS, PENDING_LOTS},
+};
 use crate::{
     domain::{
         money::Points,
         points::{Account, Entry, Purse},
     },
     ids::{MemberId, OrderId},
-    store::{
-        Row, Scan, Seq, Store, StoreError,
-        tables::{BALANCES, ENTRIES, LOTS, PENDING_LOTS},
-    },
+    store::{Row, Scan, Seq, Store, StoreError},
 };
 
 /// Rows read at once.
@@ -84,19 +84,12 @@ pub async fn verify(store: &Store) -> Result<LedgerReport, StoreError> {
 }
 
 /// Re-adds one account's entries up to the cut; the running balances must agree with the sum.
-async fn check_account(
-    store: &Store,
-    account: Account,
-    cut: Seq,
-    report: &mut LedgerReport,
-) -> Result<(), StoreError> {
+async fn check_account(store: &Store, account: Account, cut: Seq, report: &mut LedgerReport) -> Result<(), StoreError> {
     report.accounts += 1;
     let (mut next, mut sum, mut last_at) = (0, 0_i128, Timestamp::MIN);
     loop {
         let page: Vec<((Account, u64), Row<Entry>)> = store
-            .read(move |tx| {
-                tx.scan_rows(&ENTRIES, &Scan::prefix(&account).from(&(account, next)).limit(PAGE))
-            })
+            .read(move |tx| tx.scan_rows(&ENTRIES, &Scan::prefix(&account).from(&(account, next)).limit(PAGE)))
             .await?;
         let full = page.len() == PAGE;
         for ((_, number), row) in page {

@@ -8,8 +8,11 @@ use minicbor::{Decode, Encode};
 
 use crate::{
     ids::Id,
-    store::{Key, Scan, StoreError, Tx, tables::TIMERS},
+    store::{Key, Scan, StoreError, Table, Tx},
 };
+
+/// What is to be done at what time.
+pub const TIMERS: Table<TimerKey, Timer> = Table::new(60, "timers.v1");
 
 /// What is to be done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Encode, Decode)]
@@ -53,16 +56,16 @@ impl TimerKey {
 
 impl Key for TimerKey {
     fn encode(&self, to: &mut Vec<u8>) {
-        self.due.encode(to);
-        (self.kind as u8).encode(to);
-        self.subject.encode(to);
+        Key::encode(&self.due, to);
+        Key::encode(&(self.kind as u8), to);
+        Key::encode(&self.subject, to);
     }
 
     fn decode(from: &mut &[u8]) -> Option<Self> {
-        let due = Timestamp::decode(from)?;
-        let kind = u8::decode(from)?;
+        let due = <Timestamp as Key>::decode(from)?;
+        let kind = <u8 as Key>::decode(from)?;
         let kind = TimerKind::ALL.into_iter().find(|known| *known as u8 == kind)?;
-        Some(Self { due, kind, subject: u128::decode(from)? })
+        Some(Self { due, kind, subject: <u128 as Key>::decode(from)? })
     }
 }
 

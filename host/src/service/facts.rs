@@ -2,7 +2,10 @@
 
 use jiff::{Timestamp, civil::Date, tz::TimeZone};
 
-use super::{Error, Services};
+use super::{
+    Error, Services,
+    tables::{DAY_TOTALS, PROFILES},
+};
 use crate::{
     domain::{
         fact::{self, Facts, Scope, Value},
@@ -12,10 +15,7 @@ use crate::{
     },
     ids::MemberId,
     members::vault::{KeyClass, VaultError},
-    store::{
-        Scan, StoreError, Tx,
-        tables::{DAY_TOTALS, PROFILES},
-    },
+    store::{Scan, StoreError, Tx},
 };
 
 /// Days that rolling facts look back.

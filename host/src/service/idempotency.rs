@@ -5,10 +5,10 @@
 
 use minicbor::{Decode, Encode};
 
-use super::Error;
+use super::{Error, tables::IDEMPOTENCY};
 use crate::{
     ids::PartnerId,
-    store::{Record, Store, Tx, tables::IDEMPOTENCY},
+    store::{Record, Store, Tx},
 };
 
 /// The key of a request and a keyed hash of what it asks for.

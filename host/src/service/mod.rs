@@ -9,6 +9,7 @@ pub mod keys;
 pub mod page;
 pub mod releases;
 pub mod settings;
+pub mod tables;
 
 use std::sync::Arc;
 

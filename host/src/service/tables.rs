@@ -1,29 +1,20 @@
-//! Every table, in one place: what it holds and how its keys sort. Tags and names never change and are never used again.
+//! The tables of the use cases: what each holds and how its keys sort. Tags and names never change and are never used
+//! again; the ledger, the scheduler and the event log keep theirs in their own rooms.
 
-use jiff::Timestamp;
-
-use super::{Key, Seq, Table};
+use super::{
+    idempotency::Used,
+    keys::{ApiKey, KeyHash, Partner},
+    releases::{ActiveRelease, StoredModule, StoredRelease},
+};
 use crate::{
     domain::{
         member::{DayTotals, Member, Patient},
         offer::{Coupon, Offer},
         order::{Order, Quote},
-        points::{Account, Entry, House, LotOrigin, Purse},
         product::Product,
     },
-    events::Event,
     ids::{CouponId, KeyId, MemberId, OfferId, OrderId, PartnerId, PatientId, ProductId, QuoteId},
-    ledger::{
-        counters::{Counter, CounterKey},
-        lots::{Lot, PendingLot},
-        postings::Balance,
-    },
-    scheduler::{Timer, TimerKey},
-    service::{
-        idempotency::Used,
-        keys::{ApiKey, KeyHash, Partner},
-        releases::{ActiveRelease, StoredModule, StoredRelease},
-    },
+    store::Table,
 };
 
 /// Members, without personal data.
@@ -66,22 +57,6 @@ pub const ORDERS_OF_MEMBER: Table<(MemberId, OrderId), ()> = Table::new(42, "ord
 /// Orders by what their partner calls them.
 pub const ORDERS_BY_EXTERNAL_ID: Table<(PartnerId, String), OrderId> = Table::new(43, "orders-by-external-id.v1");
 
-/// The balance of every account.
-pub const BALANCES: Table<Account, Balance> = Table::new(50, "balances.v1");
-/// Every side of every posting, numbered within its account. Append-only: nothing removes a row.
-pub const ENTRIES: Table<(Account, u64), Entry> = Table::new(51, "entries.v1");
-/// Points that orders earned and that cannot be spent yet.
-pub const PENDING_LOTS: Table<(MemberId, OrderId), PendingLot> = Table::new(52, "pending-lots.v1");
-/// Points that can be spent, earliest expiry first.
-pub const LOTS: Table<(MemberId, Timestamp, u128), Lot> = Table::new(53, "lots.v1");
-/// Budgets and stock, in shards.
-pub const COUNTERS: Table<(CounterKey, u16), Counter> = Table::new(54, "counters.v1");
-
-/// What is to be done at what time.
-pub const TIMERS: Table<TimerKey, Timer> = Table::new(60, "timers.v1");
-/// What happened, by shard of the member, in commit order.
-pub const EVENTS: Table<(u16, Seq, u16), Event> = Table::new(61, "events.v1");
-
 /// Answers by idempotency key.
 pub const IDEMPOTENCY: Table<(PartnerId, String), Used> = Table::new(64, "idempotency.v1");
 /// Partners.
@@ -97,48 +72,3 @@ pub const MODULES: Table<String, StoredModule> = Table::new(70, "modules.v1");
 pub const RELEASES: Table<(String, u32), StoredRelease> = Table::new(71, "releases.v1");
 /// The release that answers in each slot.
 pub const ACTIVE_RELEASES: Table<String, ActiveRelease> = Table::new(72, "active-releases.v1");
-
-impl Key for Account {
-    fn encode(&self, to: &mut Vec<u8>) {
-        match self {
-            Self::Member(member, purse) => {
-                0_u8.encode(to);
-                member.encode(to);
-                (*purse as u8).encode(to);
-            }
-            Self::House(house, shard) => {
-                1_u8.encode(to);
-                (*house as u8).encode(to);
-                shard.encode(to);
-            }
-        }
-    }
-
-    fn decode(from: &mut &[u8]) -> Option<Self> {
-        match u8::decode(from)? {
-            0 => {
-                let member = MemberId::decode(from)?;
-                let purse = match u8::decode(from)? {
-                    0 => Purse::Pending,
-                    1 => Purse::Active,
-                    2 => Purse::Held,
-                    _ => return None,
-                };
-                Some(Self::Member(member, purse))
-            }
-            1 => {
-                let house = match u8::decode(from)? {
-                    0 => House::Issued,
-                    1 => House::Redeemed,
-                    2 => House::Expired,
-                    3 => House::ClawedBack,
-                    4 => House::Opening,
-                    5 => House::Adjusted,
-                    _ => return None,
-                };
-                Some(Self::House(house, u16::decode(from)?))
-            }
-            _ => None,
-        }
-    }
-}
