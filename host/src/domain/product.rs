@@ -38,6 +38,11 @@ impl Class {
     /// Every class.
     pub const ALL: [Self; 6] = [Self::Rx, Self::OtcA, Self::OtcB, Self::Device, Self::Food, Self::Other];
 
+    /// Whether it is a medicine: never sold again once shipped.
+    pub const fn is_medicine(self) -> bool {
+        matches!(self, Self::Rx | Self::OtcA | Self::OtcB)
+    }
+
     /// The name used in JSON and in facts.
     pub const fn name(self) -> &'static str {
         match self {

@@ -12,6 +12,7 @@ use crate::{
         order::{OrderState, Quote},
     },
     ids::{CouponId, OfferId, OrderId, QuoteId},
+    ledger::LedgerError,
     members::vault::VaultError,
     pricing::{PricingError, refund::RefundError},
     store::StoreError,
@@ -192,6 +193,20 @@ pub enum Error {
         /// What the system says.
         source: std::io::Error,
     },
+    /// A slot cannot answer, and its release is declared to fail closed.
+    #[error("slot `{slot}` cannot answer: {why}")]
+    NoRule {
+        /// The slot.
+        slot: String,
+        /// Why.
+        why: String,
+    },
+    /// A decision cannot be recorded.
+    #[error("the decision cannot be recorded: {0}")]
+    Decisions(String),
+    /// The ledger refused what should have been possible.
+    #[error(transparent)]
+    Ledger(#[from] LedgerError),
     /// Too much happened to the member at once.
     #[error("the member is being changed by others: try again")]
     Busy,
@@ -237,10 +252,12 @@ impl Error {
             }
             Self::Refund(_) => "refund-refused",
             Self::Plugin(refusal) => refusal.code(),
+            Self::NoRule { .. } => "rule-unavailable",
+            Self::Ledger(LedgerError::Insufficient { .. }) => "not-enough-points",
             Self::Busy => "member-busy",
             Self::Store(StoreError::Overloaded { .. }) => "overloaded",
             Self::Store(StoreError::DiskFull { .. }) => "disk-full",
-            Self::Vault(_) | Self::Io { .. } | Self::Store(_) => "internal",
+            Self::Vault(_) | Self::Io { .. } | Self::Store(_) | Self::Decisions(_) | Self::Ledger(_) => "internal",
         }
     }
 
@@ -268,10 +285,13 @@ impl Error {
             | Self::NotIssuable { .. }
             | Self::MedicineNotReturnable { .. } => Nature::Conflict,
             Self::Plugin(refusal) => refusal.nature(),
-            Self::Busy | Self::Store(StoreError::Overloaded { .. } | StoreError::DiskFull { .. }) => {
+            Self::Busy
+            | Self::NoRule { .. }
+            | Self::Store(StoreError::Overloaded { .. } | StoreError::DiskFull { .. }) => {
                 Nature::Unavailable
             }
-            Self::Vault(_) | Self::Io { .. } | Self::Store(_) => Nature::Internal,
+            Self::Ledger(LedgerError::Insufficient { .. }) => Nature::Conflict,
+            Self::Vault(_) | Self::Io { .. } | Self::Store(_) | Self::Decisions(_) | Self::Ledger(_) => Nature::Internal,
         }
     }
 }

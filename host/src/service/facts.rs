@@ -15,11 +15,12 @@ use crate::{
     },
     ids::MemberId,
     members::vault::{KeyClass, VaultError},
+    pricing::refund::RefundPlan,
     store::{Scan, StoreError, Tx},
 };
 
 /// Days that rolling facts look back.
-const YEAR_DAYS: i32 = 365;
+pub(super) const YEAR_DAYS: i32 = 365;
 
 /// What one member did over the last year and ever.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -29,6 +30,22 @@ pub(super) struct Totals {
     pub(super) year_net_spend: Money,
     pub(super) year_paid_orders: i64,
     pub(super) year_interactions: i64,
+}
+
+impl Totals {
+    /// What stays after a refund; `in_year` says whether the order's day still counts for the year.
+    pub(super) fn less(self, plan: &RefundPlan, in_year: bool) -> Result<Self, Overflow> {
+        let goods = plan.amount.minus(plan.delivery)?;
+        let order = i64::from(plan.complete);
+        let (year_goods, year_order) = if in_year { (goods, order) } else { (Money::ZERO, 0) };
+        Ok(Self {
+            lifetime_net_spend: self.lifetime_net_spend.minus(goods)?,
+            lifetime_paid_orders: self.lifetime_paid_orders - order,
+            year_net_spend: self.year_net_spend.minus(year_goods)?,
+            year_paid_orders: self.year_paid_orders - year_order,
+            ..self
+        })
+    }
 }
 
 /// The day an instant falls on in a zone, in days since 1970-01-01.

@@ -59,21 +59,25 @@ impl Idempotency {
     /// # Errors
     ///
     /// Those of `work`, and [`Error::KeyReused`].
-    pub fn once<T: Record>(
+    pub fn once<T: Record, E: From<Error>>(
         &self,
         tx: &mut Tx<'_>,
-        work: impl FnOnce(&mut Tx<'_>) -> Result<T, Error>,
-    ) -> Result<Done<T>, Error> {
+        work: impl FnOnce(&mut Tx<'_>) -> Result<T, E>,
+    ) -> Result<Done<T>, E> {
         if let Some(done) = self.look_up(tx)? {
             return Ok(done);
         }
         let value = work(tx)?;
-        let output = minicbor::to_vec(&value).map_err(|error| crate::store::StoreError::Encode {
+        self.keep(tx, &value)?;
+        Ok(Done { value, replayed: false })
+    }
+
+    fn keep<T: Record>(&self, tx: &mut Tx<'_>, value: &T) -> Result<(), Error> {
+        let output = minicbor::to_vec(value).map_err(|error| crate::store::StoreError::Encode {
             table: IDEMPOTENCY.name(),
             reason: error.to_string().into(),
         })?;
-        tx.put(&IDEMPOTENCY, &self.row(), &Used { fingerprint: self.fingerprint, output })?;
-        Ok(Done { value, replayed: false })
+        Ok(tx.put(&IDEMPOTENCY, &self.row(), &Used { fingerprint: self.fingerprint, output })?)
     }
 
     fn look_up<T: Record>(&self, tx: &mut Tx<'_>) -> Result<Option<Done<T>>, Error> {

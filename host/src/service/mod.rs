@@ -4,17 +4,23 @@
 //! transaction, and commits one decision in one transaction with its idempotency record. Nothing here knows HTTP.
 
 pub mod error;
+mod facts;
 pub mod idempotency;
 pub mod keys;
+pub mod order;
 pub mod page;
+pub mod points;
 pub mod releases;
+pub mod rules;
 pub mod settings;
 pub mod tables;
+pub mod timers;
 
 use std::sync::Arc;
 
 pub use error::{Error, FieldError};
 pub use idempotency::{Done, Idempotency};
+pub use order::{PayOrder, PlaceOrder, RefundOrder};
 pub use page::{Page, PageRequest};
 pub use settings::Settings;
 
@@ -37,6 +43,8 @@ pub struct Services {
     pub engine: Arc<Engine>,
     /// Recorded decisions.
     pub decisions: Arc<Decisions>,
+    /// How releases of the tier slot take over from each other.
+    pub tier_policies: Arc<rules::TierPolicies>,
     /// What time it is.
     pub clock: Arc<Clock>,
     /// Where ids come from.

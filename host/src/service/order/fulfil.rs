@@ -1,0 +1,57 @@
+//! An order leaves and arrives.
+
+use super::{require, save_order, schedule_activation, seen_order};
+use crate::{
+    domain::order::{Order, OrderState},
+    events::{self, What},
+    ids::OrderId,
+    service::{Caller, Done, Error, Idempotency, Services},
+};
+
+impl Services {
+    /// Records that an order left: a paid one, or one to be paid on delivery.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::WrongState`], [`Error::Unknown`].
+    pub async fn ship(&self, caller: Caller, once: Idempotency, id: OrderId) -> Result<Done<Order>, Error> {
+        let now = self.clock.now();
+        self.store
+            .run(now, move |tx| {
+                once.once(tx, |tx| {
+                    let mut order = seen_order(tx, caller, id)?;
+                    let from = if order.cash_on_delivery { OrderState::Placed } else { OrderState::Paid };
+                    require(&order, &[from], "shipped")?;
+                    order.state = OrderState::Shipped;
+                    order.shipped_at = Some(now);
+                    save_order(tx, &mut order)?;
+                    events::append(tx, order.member, [What::OrderShipped(id)])?;
+                    Ok(order)
+                })
+            })
+            .await
+    }
+
+    /// Records that an order arrived; its points become spendable some days after.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::WrongState`], [`Error::Unknown`].
+    pub async fn deliver(&self, caller: Caller, once: Idempotency, id: OrderId) -> Result<Done<Order>, Error> {
+        let now = self.clock.now();
+        self.store
+            .run(now, move |tx| {
+                once.once(tx, |tx| {
+                    let mut order = seen_order(tx, caller, id)?;
+                    require(&order, &[OrderState::Shipped], "delivered")?;
+                    order.state = OrderState::Delivered;
+                    order.delivered_at = Some(now);
+                    save_order(tx, &mut order)?;
+                    schedule_activation(tx, &order)?;
+                    events::append(tx, order.member, [What::OrderDelivered(id)])?;
+                    Ok(order)
+                })
+            })
+            .await
+    }
+}

@@ -1,0 +1,235 @@
+//! Quotes and orders: quote → place (hold) → pay (capture) → ship → deliver; cancel; refund.
+//!
+//! Each step asks the plugins first, against a snapshot, and then commits in one transaction that checks that the member
+//! has not moved since. What is computed before the transaction is handed into it; a closure that runs twice does the
+//! same twice.
+
+mod cancel;
+mod fulfil;
+mod pay;
+mod place;
+mod quote;
+mod refund;
+mod tier;
+
+pub use pay::PayOrder;
+pub use place::PlaceOrder;
+pub use refund::RefundOrder;
+
+use jiff::{SignedDuration, Timestamp, ToSpan as _, tz::TimeZone};
+
+use super::{
+    Caller, Error, Page, PageRequest, Services,
+    tables::{COUPONS, COUPONS_OF_MEMBER, MEMBERS, OFFERS, ORDERS, ORDERS_BY_EXTERNAL_ID, ORDERS_OF_MEMBER},
+};
+use crate::{
+    domain::{
+        member::{Member, MemberState},
+        money::Money,
+        offer::{Coupon, CouponState, OfferClass},
+        order::{Order, OrderState},
+        points::{LotKey, LotOrigin},
+    },
+    events,
+    ids::{CouponId, Id as _, MemberId, OrderId},
+    ledger::counters::{self, CounterKey},
+    scheduler::{self, TimerKey, TimerKind},
+    store::{Scan, Tx},
+};
+
+/// How often a step is computed again because the member moved meanwhile.
+const ATTEMPTS_MAX: usize = 8;
+
+/// The order, if the caller may see it.
+fn seen_order(tx: &mut Tx<'_>, caller: Caller, id: OrderId) -> Result<Order, Error> {
+    let order = tx.get(&ORDERS, &id)?.filter(|order| caller.sees(order.partner));
+    order.ok_or_else(|| Error::unknown("order", id))
+}
+
+/// The member, whatever their state.
+fn any_member(tx: &mut Tx<'_>, id: MemberId) -> Result<Member, Error> {
+    tx.get(&MEMBERS, &id)?.ok_or_else(|| Error::unknown("member", id))
+}
+
+/// The member, if the caller may see them and they were not erased.
+fn active_member(tx: &mut Tx<'_>, caller: Caller, id: MemberId) -> Result<Member, Error> {
+    let member = tx.get(&MEMBERS, &id)?.filter(|member| caller.sees(member.partner));
+    let member = member.ok_or_else(|| Error::unknown("member", id))?;
+    if member.state == MemberState::Erased { Err(Error::Erased) } else { Ok(member) }
+}
+
+/// Writes a member at their next revision.
+fn save_member(tx: &mut Tx<'_>, member: &mut Member) -> Result<(), Error> {
+    member.revision = member.revision.next();
+    Ok(tx.put(&MEMBERS, &member.id, member)?)
+}
+
+/// Writes an order at its next revision.
+fn save_order(tx: &mut Tx<'_>, order: &mut Order) -> Result<(), Error> {
+    order.revision = order.revision.next();
+    Ok(tx.put(&ORDERS, &order.id, order)?)
+}
+
+/// Moves a coupon to another state, and in the member's index.
+fn move_coupon(tx: &mut Tx<'_>, id: CouponId, to: CouponState) -> Result<(), Error> {
+    let mut coupon = tx.get(&COUPONS, &id)?.ok_or_else(|| Error::unknown("coupon", id))?;
+    let in_hand = |state: CouponState| matches!(state, CouponState::Issued);
+    if in_hand(coupon.state) != in_hand(to) {
+        tx.delete(&COUPONS_OF_MEMBER, &(coupon.member, in_hand(coupon.state), id))?;
+        tx.put(&COUPONS_OF_MEMBER, &(coupon.member, in_hand(to), id), &())?;
+    }
+    coupon.state = to;
+    Ok(tx.put(&COUPONS, &id, &coupon)?)
+}
+
+/// Puts a coupon back into the member's hands, or lets it die there if its time has come.
+fn return_coupon(tx: &mut Tx<'_>, id: CouponId, now: Timestamp) -> Result<(), Error> {
+    let coupon = tx.get(&COUPONS, &id)?.ok_or_else(|| Error::unknown("coupon", id))?;
+    let dead = coupon.expires_at.is_some_and(|at| at <= now);
+    move_coupon(tx, id, if dead { CouponState::Expired } else { CouponState::Issued })
+}
+
+/// Which offers an order used, and how much each took off.
+fn used_offers(order: &Order) -> impl Iterator<Item = (crate::ids::OfferId, OfferClass, Money)> + '_ {
+    order.priced.offers.iter().filter(|used| !used.amount.is_zero()).map(|used| (used.offer, used.class, used.amount))
+}
+
+/// Gives back what an order reserved of budgets.
+fn give_budgets_back(
+    tx: &mut Tx<'_>,
+    order: &Order,
+    which: impl Fn(OfferClass) -> bool,
+) -> Result<(), Error> {
+    let near = events::shard(order.member);
+    let used: Vec<_> = used_offers(order).filter(|(_, class, _)| which(*class)).collect();
+    for (id, _, amount) in used {
+        let Some(offer) = tx.get(&OFFERS, &id)? else { continue };
+        if offer.budget_uses.is_some() {
+            counters::give_back(tx, CounterKey::OfferUses(id), near, 1)?;
+        }
+        if offer.budget_amount.is_some() {
+            counters::give_back(tx, CounterKey::OfferAmount(id), near, amount.get())?;
+        }
+    }
+    Ok(())
+}
+
+/// Gives items back to stock: pairs of line and quantity.
+fn give_stock_back(tx: &mut Tx<'_>, order: &Order, items: &[(u16, u32)]) -> Result<(), Error> {
+    let near = events::shard(order.member);
+    for (line, quantity) in items {
+        if let Some(line) = order.priced.lines.get(usize::from(*line)).filter(|line| line.stock_tracked) {
+            counters::give_back(tx, CounterKey::Stock(line.product), near, i64::from(*quantity))?;
+        }
+    }
+    Ok(())
+}
+
+/// When the points of an order become spendable: so many days after it was delivered and paid.
+fn activates_at(order: &Order) -> Option<Timestamp> {
+    let (earning, payment, delivered) = (order.earning.as_ref()?, order.payment.as_ref()?, order.delivered_at?);
+    let wait = SignedDuration::from_hours(24 * i64::from(earning.pending_days));
+    delivered.max(payment.at).checked_add(wait).ok()
+}
+
+/// The lot that an order's points lie in once they are spendable.
+fn lot_of(order: &Order, zone: &TimeZone) -> Option<LotKey> {
+    let (active, months) = (activates_at(order)?, order.earning.as_ref()?.valid_months);
+    let expires = active.to_zoned(zone.clone()).checked_add(i64::from(months).months()).ok()?;
+    Some(LotKey { expires_at: expires.timestamp(), origin: LotOrigin(order.id.to_bits()) })
+}
+
+/// Sets the timer that makes an order's points spendable, if it has earned any and has arrived.
+fn schedule_activation(tx: &mut Tx<'_>, order: &Order) -> Result<(), Error> {
+    if let Some(at) = activates_at(order) {
+        scheduler::schedule(tx, TimerKey::new(at, TimerKind::ActivatePoints, order.id))?;
+    }
+    Ok(())
+}
+
+/// Makes an order's points spendable: the timer's work. Answers whether there were any.
+///
+/// # Errors
+///
+/// Those of the ledger.
+pub(super) fn activate_points(tx: &mut Tx<'_>, id: OrderId, zone: &TimeZone) -> Result<bool, Error> {
+    let Some(order) = tx.get(&ORDERS, &id)? else { return Ok(false) };
+    let Some(lot) = lot_of(&order, zone) else { return Ok(false) };
+    if crate::ledger::lots::activate(tx, order.member, id, lot.expires_at)?.is_none() {
+        return Ok(false);
+    }
+    let mut member = any_member(tx, order.member)?;
+    save_member(tx, &mut member)?;
+    scheduler::schedule(tx, TimerKey::new(lot.expires_at, TimerKind::ExpirePoints, order.member))?;
+    events::append(tx, order.member, [events::What::PointsActivated(id)])?;
+    Ok(true)
+}
+
+/// Lets a coupon die that is still in hand: the timer's work.
+///
+/// # Errors
+///
+/// Those of the store.
+pub(super) fn expire_coupon(tx: &mut Tx<'_>, id: CouponId) -> Result<(), Error> {
+    let coupon: Option<Coupon> = tx.get(&COUPONS, &id)?.filter(|coupon| coupon.state == CouponState::Issued);
+    let Some(coupon) = coupon else { return Ok(()) };
+    move_coupon(tx, id, CouponState::Expired)?;
+    let mut member = any_member(tx, coupon.member)?;
+    save_member(tx, &mut member)?;
+    Ok(events::append(tx, coupon.member, [events::What::CouponExpired(id)])?)
+}
+
+pub(super) use cancel::cancel_unpaid;
+
+impl Services {
+    /// An order.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Unknown`] if there is none that the caller may see.
+    pub async fn order(&self, caller: Caller, id: OrderId) -> Result<Order, Error> {
+        self.store.read(move |tx| seen_order(tx, caller, id)).await
+    }
+
+    /// An order by what the caller calls it.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Unknown`].
+    pub async fn order_by_external_id(&self, caller: Caller, external_id: &str) -> Result<Order, Error> {
+        let key = (caller.partner, external_id.to_owned());
+        self.store
+            .read(move |tx| {
+                let id = tx.get(&ORDERS_BY_EXTERNAL_ID, &key)?;
+                seen_order(tx, caller, id.ok_or_else(|| Error::unknown("order", &key.1))?)
+            })
+            .await
+    }
+
+    /// A member's orders, in the order they were placed.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Unknown`] for the member, [`Error::Invalid`] for the page.
+    pub async fn orders_of(&self, caller: Caller, member: MemberId, page: PageRequest) -> Result<Page<Order>, Error> {
+        self.store
+            .read(move |tx| {
+                let found = tx.get(&MEMBERS, &member)?.filter(|member| caller.sees(member.partner));
+                found.ok_or_else(|| Error::unknown("member", member))?;
+                let rows = tx.scan(&ORDERS_OF_MEMBER, &page.scan(Scan::prefix(&member))?)?;
+                let page = page.page(rows)?;
+                let orders = page.rows.iter().map(|((_, id), ())| seen_order(tx, caller, *id));
+                let visible = orders.filter(|order| !matches!(order, Err(Error::Unknown { .. })));
+                Ok(Page { rows: visible.collect::<Result<_, _>>()?, next: page.next })
+            })
+            .await
+    }
+}
+
+/// Refuses a step that the order's state does not allow.
+fn require(order: &Order, allowed: &[OrderState], verb: &'static str) -> Result<(), Error> {
+    if allowed.contains(&order.state) {
+        return Ok(());
+    }
+    Err(Error::WrongState { order: order.id, state: order.state, verb })
+}

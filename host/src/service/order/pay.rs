@@ -1,0 +1,219 @@
+//! A payment captures the hold, earns points and may move the tier.
+
+use jiff::Timestamp;
+
+use super::{
+    ATTEMPTS_MAX, any_member, move_coupon, require, save_member, save_order, schedule_activation, seen_order,
+    tier::{Judged, judge},
+};
+use crate::{
+    domain::{
+        fact::{self, Facts},
+        member::{ExternalId, Member, TierCause},
+        money::{Money, Points},
+        offer::CouponState,
+        order::{Earning, Order, OrderState, Payment, PaymentMethod},
+        rule::{Activity, Kind},
+    },
+    events::{self, What},
+    ids::OrderId,
+    ledger::lots,
+    pricing::priced_line_facts,
+    scheduler::{self, TimerKey, TimerKind},
+    service::{
+        Caller, Done, Error, Idempotency, Services,
+        facts::{self, Totals, change_day, day_number, sealed_profile},
+        rules::{EARNING_SLOT, Rules},
+    },
+    store::Tx,
+};
+
+/// A payment as the partner reports it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PayOrder {
+    /// The payment provider's reference.
+    pub reference: ExternalId,
+    /// How.
+    pub method: PaymentMethod,
+    /// Exactly the order's payable.
+    pub amount: Money,
+}
+
+/// What is known when the payment is judged.
+struct Snapshot {
+    order: Order,
+    member: Member,
+    sealed: Option<Vec<u8>>,
+    totals: Totals,
+}
+
+/// What the payment changes.
+#[derive(Clone)]
+struct Change {
+    order: Order,
+    member: Member,
+    day: i32,
+    tier_moved: Option<(String, String)>,
+}
+
+impl Services {
+    /// Records the payment of an order.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::WrongState`], [`Error::AmountMismatch`], [`Error::Unknown`].
+    pub async fn pay(
+        &self,
+        caller: Caller,
+        once: Idempotency,
+        id: OrderId,
+        ask: PayOrder,
+    ) -> Result<Done<Order>, Error> {
+        if let Some(done) = once.before(&self.store).await? {
+            return Ok(done);
+        }
+        for _ in 0..ATTEMPTS_MAX {
+            let now = self.clock.now();
+            let day = day_number(now, &self.settings.zone);
+            let snapshot = self.store.read(move |tx| read_snapshot(tx, caller, id, day)).await?;
+            check(&snapshot.order, &ask)?;
+            let change = self.judge_payment(snapshot, &ask, now, day).await?;
+            let once = once.clone();
+            let done = self.store.run(now, move |tx| once.once(tx, |tx| commit(tx, &change))).await;
+            match done {
+                Err(Error::Busy) => {}
+                done => return done,
+            }
+        }
+        Err(Error::Busy)
+    }
+
+    /// Asks the earning rule and the tier rule, and works out everything that the transaction will write.
+    async fn judge_payment(
+        &self,
+        snapshot: Snapshot,
+        ask: &PayOrder,
+        now: Timestamp,
+        day: i32,
+    ) -> Result<Change, Error> {
+        let Snapshot { mut order, mut member, sealed, totals } = snapshot;
+        let mut rules = Rules::new(self);
+        let tier = rules.held_tier(&member)?;
+        let birthday = self.open_profile(member.id, sealed.as_deref())?.birthday;
+        let goods = order.priced.goods_payable;
+        let before = self.member_facts(&member, birthday, &totals, Some(&tier), now);
+        let totals = Totals {
+            lifetime_net_spend: totals.lifetime_net_spend.plus(goods)?,
+            lifetime_paid_orders: totals.lifetime_paid_orders + 1,
+            year_net_spend: totals.year_net_spend.plus(goods)?,
+            year_paid_orders: totals.year_paid_orders + 1,
+            ..totals
+        };
+        let after = self.member_facts(&member, birthday, &totals, Some(&tier), now);
+        let decision = self.ids.ordered(now);
+        let activity = purchase(&order, &before, goods, now, &[]);
+        let facts = activity.facts.clone();
+        let award = rules.earn(activity).await?;
+        let release = rules.named(EARNING_SLOT, Kind::EarningRule)?;
+        let Judged { tier, moved } = judge(&mut rules, &member, before, after, now, TierCause::Paid).await?;
+        rules.record(decision, now, member.id)?;
+        order.earning = award.filter(|award| award.points > Points::ZERO).map(|award| Earning {
+            points: award.points,
+            clawed_back: Points::ZERO,
+            pending_days: award.pending_days,
+            valid_months: award.valid_months,
+            facts,
+            reasons: award.reasons,
+            release,
+            decision,
+        });
+        order.payment =
+            Some(Payment { reference: ask.reference.clone(), method: ask.method, amount: ask.amount, at: now });
+        if order.state == OrderState::Placed {
+            order.state = OrderState::Paid;
+        }
+        let tier_moved = moved.then(|| (member.tier.code.to_string(), tier.code.to_string()));
+        member.tier = tier;
+        member.lifetime_net_spend = totals.lifetime_net_spend;
+        member.lifetime_paid_orders += 1;
+        Ok(Change { order, member, day, tier_moved })
+    }
+}
+
+/// The purchase as the earning rule sees it: what is paid for each line, less what was refunded of it.
+pub(super) fn purchase(
+    order: &Order,
+    member: &Facts,
+    goods: Money,
+    at: Timestamp,
+    remaining: &[Money],
+) -> Activity {
+    let facts = member
+        .clone()
+        .with(&fact::ACTIVITY_KIND, "purchase".into())
+        .with(&fact::ACTIVITY_GOODS_NET, goods.into())
+        .with(&fact::ACTIVITY_TODAY_COUNT, 0.into())
+        .with(&fact::ACTIVITY_TODAY_POINTS, 0.into());
+    let lines = order.priced.lines.iter().enumerate().map(|(i, line)| {
+        let amount = remaining.get(i).copied().unwrap_or(line.payable);
+        priced_line_facts(line).with(&fact::LINE_AMOUNT, amount.into())
+    });
+    Activity { as_of: at, facts, lines: lines.collect() }
+}
+
+fn read_snapshot(tx: &mut Tx<'_>, caller: Caller, id: OrderId, day: i32) -> Result<Snapshot, Error> {
+    let order = seen_order(tx, caller, id)?;
+    let member = any_member(tx, order.member)?;
+    Ok(Snapshot {
+        totals: facts::totals(tx, &member, day)?,
+        sealed: sealed_profile(tx, member.id)?,
+        order,
+        member,
+    })
+}
+
+fn check(order: &Order, ask: &PayOrder) -> Result<(), Error> {
+    let allowed: &[OrderState] = if order.cash_on_delivery { &[OrderState::Delivered] } else { &[OrderState::Placed] };
+    require(order, allowed, "paid")?;
+    if order.payment.is_some() {
+        return Err(Error::WrongState { order: order.id, state: order.state, verb: "paid twice" });
+    }
+    if ask.amount != order.priced.payable {
+        return Err(Error::AmountMismatch { payable: order.priced.payable, paid: ask.amount });
+    }
+    Ok(())
+}
+
+/// The transaction; [`Error::Busy`] if the member or the order moved since they were read.
+fn commit(tx: &mut Tx<'_>, change: &Change) -> Result<Order, Error> {
+    let (mut order, mut member) = (change.order.clone(), change.member.clone());
+    unmoved(tx, &order, &member)?;
+    if let Some(until) = order.hold_until.take() {
+        scheduler::cancel(tx, TimerKey::new(until, TimerKind::UnpaidOrder, order.id))?;
+    }
+    if let Some(coupon) = order.coupon {
+        move_coupon(tx, coupon, CouponState::Redeemed(order.id))?;
+    }
+    lots::capture(tx, member.id, order.id, &order.draws)?;
+    if let Some(earning) = &order.earning {
+        lots::earn(tx, member.id, order.id, earning.points)?;
+    }
+    change_day(tx, member.id, change.day, |day| {
+        day.paid_orders += 1;
+        day.net_spend = day.net_spend.plus(order.priced.goods_payable)?;
+        Ok(())
+    })?;
+    save_order(tx, &mut order)?;
+    save_member(tx, &mut member)?;
+    schedule_activation(tx, &order)?;
+    let moved = change.tier_moved.clone().map(|(from, to)| What::TierChanged { from, to });
+    events::append(tx, member.id, [What::OrderPaid(order.id)].into_iter().chain(moved))?;
+    Ok(order)
+}
+
+/// [`Error::Busy`] if the order or the member is no longer as it was read.
+pub(super) fn unmoved(tx: &mut Tx<'_>, order: &Order, member: &Member) -> Result<(), Error> {
+    let stored = tx.get(&crate::service::tables::ORDERS, &order.id)?.map(|order| order.revision);
+    let same = stored == Some(order.revision) && any_member(tx, member.id)?.revision == member.revision;
+    if same { Ok(()) } else { Err(Error::Busy) }
+}

@@ -1,0 +1,237 @@
+//! A quote becomes an order that holds its coupon, points, budget and stock.
+
+use jiff::Timestamp;
+
+use super::{ATTEMPTS_MAX, active_member, move_coupon, quote, save_member, used_offers};
+use crate::{
+    domain::{
+        member::{ExternalId, Revision},
+        money::Points,
+        offer::{CouponState, OfferState},
+        order::{Order, OrderState, Quote},
+        points::Draw,
+    },
+    events::{self, What},
+    ids::{OfferId, OrderId, QuoteId},
+    ledger::{
+        LedgerError,
+        counters::{self, CounterKey},
+        lots,
+    },
+    scheduler::{self, TimerKey, TimerKind},
+    service::{
+        Caller, Done, Error, Idempotency, Services,
+        tables::{COUPONS, OFFERS, ORDERS, ORDERS_BY_EXTERNAL_ID, ORDERS_OF_MEMBER, QUOTES},
+    },
+    store::Tx,
+};
+
+/// What a partner asks for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PlaceOrder {
+    /// The quote to place.
+    pub quote: QuoteId,
+    /// What the partner calls the order.
+    pub external_id: Option<ExternalId>,
+    /// Paid to the courier.
+    pub cash_on_delivery: bool,
+}
+
+/// Why the transaction did not place the quote as it stands: it has to be priced again.
+#[derive(Debug)]
+enum NotPlaced {
+    /// The member moved.
+    Moved,
+    /// An offer's budget is used up, or it was paused.
+    OfferGone(OfferId),
+    /// A refusal.
+    Refused(Error),
+}
+
+impl<E: Into<Error>> From<E> for NotPlaced {
+    fn from(error: E) -> Self {
+        Self::Refused(error.into())
+    }
+}
+
+impl Services {
+    /// Places a quote.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::QuoteChanged`] with a fresh quote if the member moved or an offer lost its budget since;
+    /// [`Error::QuoteExpired`], [`Error::QuotePlaced`], [`Error::OutOfStock`], [`Error::Taken`], [`Error::Unknown`].
+    pub async fn place(&self, caller: Caller, once: Idempotency, ask: PlaceOrder) -> Result<Done<Order>, Error> {
+        if let Some(done) = once.before(&self.store).await? {
+            return Ok(done);
+        }
+        let now = self.clock.now();
+        let (id, until) = (self.ids.ordered(now), now.checked_add(self.settings.order_holds).ok());
+        let quote = ask.quote;
+        let placed = self
+            .store
+            .run(now, move |tx| once.once(tx, |tx| commit(tx, caller, &ask, id, now, until)))
+            .await;
+        match placed {
+            Ok(done) => Ok(done),
+            Err(NotPlaced::Refused(error)) => Err(error),
+            Err(NotPlaced::Moved) => Err(self.changed(caller, quote, Vec::new()).await),
+            Err(NotPlaced::OfferGone(offer)) => Err(self.changed(caller, quote, vec![offer]).await),
+        }
+    }
+
+    /// Prices a quote once more, without the offers that are gone, and answers with the refusal that encloses it.
+    async fn changed(&self, caller: Caller, old: QuoteId, gone: Vec<OfferId>) -> Error {
+        match self.reprice(caller, old, gone).await {
+            Ok(fresh) => Error::QuoteChanged(Box::new(fresh)),
+            Err(error) => error,
+        }
+    }
+
+    async fn reprice(&self, caller: Caller, old: QuoteId, gone: Vec<OfferId>) -> Result<Quote, Error> {
+        let old = self.get_quote(caller, old).await?;
+        let mut cart = old.cart;
+        for _ in 0..ATTEMPTS_MAX {
+            match self.price(caller, old.member, cart.clone(), &gone).await {
+                Ok(fresh) => {
+                    let stored = fresh.clone();
+                    self.store.run(fresh.at, move |tx| tx.put(&QUOTES, &stored.id, &stored)).await?;
+                    return Ok(fresh);
+                }
+                Err(Error::CouponNotUsable { coupon, .. }) if cart.coupon == Some(coupon) => cart.coupon = None,
+                Err(error) => match quote::fewer_points(&error) {
+                    Some(fewer) if fewer < cart.points => cart.points = fewer.max(Points::ZERO),
+                    _ => return Err(error),
+                },
+            }
+        }
+        Err(Error::Busy)
+    }
+}
+
+/// The transaction: everything or nothing.
+fn commit(
+    tx: &mut Tx<'_>,
+    caller: Caller,
+    ask: &PlaceOrder,
+    id: OrderId,
+    now: Timestamp,
+    until: Option<Timestamp>,
+) -> Result<Order, NotPlaced> {
+    let mut quote = quote::seen_quote(tx, caller, ask.quote)?;
+    if let Some(order) = quote.placed {
+        return Err(Error::QuotePlaced { quote: quote.id, order }.into());
+    }
+    if quote.expires_at <= now {
+        return Err(Error::QuoteExpired { quote: quote.id, at: quote.expires_at }.into());
+    }
+    let mut member = active_member(tx, caller, quote.member)?;
+    if member.revision != quote.revision {
+        return Err(NotPlaced::Moved);
+    }
+    let hold_until = if ask.cash_on_delivery { None } else { until };
+    let mut order = new_order(&quote, ask, caller, id, now, hold_until);
+    reserve_stock(tx, &order)?;
+    reserve_budgets(tx, &order)?;
+    if let Some(coupon) = quote.coupon {
+        let held = tx.get(&COUPONS, &coupon)?.ok_or_else(|| Error::unknown("coupon", coupon))?;
+        if held.state != CouponState::Issued {
+            return Err(Error::CouponNotUsable { coupon, why: held.state.name() }.into());
+        }
+        if held.expires_at.is_some_and(|at| at <= now) {
+            return Err(NotPlaced::Moved);
+        }
+        move_coupon(tx, coupon, CouponState::Held(id))?;
+    }
+    order.draws = hold_points(tx, &order, now)?;
+    write(tx, &order)?;
+    quote.placed = Some(id);
+    tx.put(&QUOTES, &quote.id, &quote)?;
+    save_member(tx, &mut member)?;
+    Ok(order)
+}
+
+fn new_order(
+    quote: &Quote,
+    ask: &PlaceOrder,
+    caller: Caller,
+    id: OrderId,
+    now: Timestamp,
+    hold_until: Option<Timestamp>,
+) -> Order {
+    Order {
+        id,
+        partner: caller.partner,
+        external_id: ask.external_id.clone(),
+        member: quote.member,
+        state: OrderState::Placed,
+        revision: Revision::FIRST,
+        priced: quote.priced.clone(),
+        quote: quote.id,
+        coupon: quote.coupon,
+        draws: Vec::new(),
+        prescription: quote.cart.prescription.clone(),
+        cash_on_delivery: ask.cash_on_delivery,
+        placed_at: now,
+        hold_until,
+        payment: None,
+        shipped_at: None,
+        delivered_at: None,
+        cancelled_at: None,
+        earning: None,
+        refunds: Vec::new(),
+        releases: quote.releases.clone(),
+        decision: quote.decision,
+    }
+}
+
+fn reserve_stock(tx: &mut Tx<'_>, order: &Order) -> Result<(), NotPlaced> {
+    let near = events::shard(order.member);
+    for (i, line) in order.priced.lines.iter().enumerate().filter(|(_, line)| line.stock_tracked) {
+        let stock = CounterKey::Stock(line.product);
+        if !counters::reserve(tx, stock, near, i64::from(line.quantity))? {
+            let left = counters::left(tx, stock)?;
+            return Err(Error::OutOfStock { line: i, left }.into());
+        }
+    }
+    Ok(())
+}
+
+fn reserve_budgets(tx: &mut Tx<'_>, order: &Order) -> Result<(), NotPlaced> {
+    let near = events::shard(order.member);
+    for (id, _, amount) in used_offers(order) {
+        let offer = tx.get(&OFFERS, &id)?.ok_or_else(|| Error::unknown("offer", id))?;
+        let uses = offer.budget_uses.is_none() || counters::reserve(tx, CounterKey::OfferUses(id), near, 1)?;
+        let money = offer.budget_amount.is_none()
+            || counters::reserve(tx, CounterKey::OfferAmount(id), near, amount.get())?;
+        if !uses || !money || offer.state == OfferState::Paused {
+            return Err(NotPlaced::OfferGone(id));
+        }
+    }
+    Ok(())
+}
+
+/// Holds the points to spend; fewer than at the quote means that the member moved.
+fn hold_points(tx: &mut Tx<'_>, order: &Order, now: Timestamp) -> Result<Vec<Draw>, NotPlaced> {
+    match lots::hold(tx, order.member, order.id, order.priced.points, now) {
+        Ok(draws) => Ok(draws),
+        Err(LedgerError::Insufficient { .. }) => Err(NotPlaced::Moved),
+        Err(error) => Err(error.into()),
+    }
+}
+
+fn write(tx: &mut Tx<'_>, order: &Order) -> Result<(), NotPlaced> {
+    if let Some(name) = &order.external_id {
+        let key = (order.partner, name.as_str().to_owned());
+        if let Some(other) = tx.get(&ORDERS_BY_EXTERNAL_ID, &key)? {
+            return Err(Error::Taken { what: "order", name: name.clone(), id: other.to_string() }.into());
+        }
+        tx.put(&ORDERS_BY_EXTERNAL_ID, &key, &order.id)?;
+    }
+    tx.put(&ORDERS, &order.id, order)?;
+    tx.put(&ORDERS_OF_MEMBER, &(order.member, order.id), &())?;
+    if let Some(until) = order.hold_until {
+        scheduler::schedule(tx, TimerKey::new(until, TimerKind::UnpaidOrder, order.id))?;
+    }
+    Ok(events::append(tx, order.member, [What::OrderPlaced(order.id)])?)
+}

@@ -1,0 +1,260 @@
+//! Goods come back: money and points by the shares fixed at commit, earned points and the tier by what stays paid.
+
+use jiff::Timestamp;
+
+use super::{
+    ATTEMPTS_MAX, any_member, give_budgets_back, give_stock_back, lot_of, pay, return_coupon, save_member, save_order,
+    seen_order,
+    tier::{Judged, judge},
+};
+use crate::{
+    domain::{
+        member::{Member, TierCause},
+        money::{Money, Points},
+        offer::OfferClass,
+        order::{Order, OrderState, Refund, RefundCause},
+    },
+    events::{self, What},
+    ids::{OrderId, RefundId},
+    ledger::lots,
+    pricing::refund::{self, RefundPlan},
+    service::{
+        Caller, Done, Error, Idempotency, Services,
+        facts::{self, Totals, change_day, day_number, sealed_profile},
+        rules::Rules,
+        tables::{COUPONS, OFFERS},
+    },
+    store::Tx,
+};
+
+/// What a partner asks for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RefundOrder {
+    /// Why.
+    pub cause: RefundCause,
+    /// Pairs of line and quantity; everything that is left where none are named.
+    pub lines: Option<Vec<(u16, u32)>>,
+}
+
+/// What is known when the refund is judged.
+struct Snapshot {
+    order: Order,
+    member: Member,
+    sealed: Option<Vec<u8>>,
+    totals: Totals,
+}
+
+/// What the refund changes.
+#[derive(Clone)]
+struct Change {
+    order: Order,
+    member: Member,
+    plan: RefundPlan,
+    id: RefundId,
+    cause: RefundCause,
+    claw_back: Points,
+    paid_day: i32,
+    cancel: bool,
+    tier_moved: Option<(String, String)>,
+    own_lot: Option<crate::domain::points::LotKey>,
+    now: Timestamp,
+}
+
+impl Services {
+    /// Refunds an order or some of its items. The new refund is the last of the order's.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::WrongState`] if it was not paid, [`Error::Refund`] for the items, [`Error::MedicineNotReturnable`].
+    pub async fn refund(
+        &self,
+        caller: Caller,
+        once: Idempotency,
+        id: OrderId,
+        ask: RefundOrder,
+    ) -> Result<Done<Order>, Error> {
+        self.refund_or_cancel(caller, once, id, ask, false).await
+    }
+
+    pub(super) async fn refund_or_cancel(
+        &self,
+        caller: Caller,
+        once: Idempotency,
+        id: OrderId,
+        ask: RefundOrder,
+        cancel: bool,
+    ) -> Result<Done<Order>, Error> {
+        if let Some(done) = once.before(&self.store).await? {
+            return Ok(done);
+        }
+        for _ in 0..ATTEMPTS_MAX {
+            let now = self.clock.now();
+            let today = day_number(now, &self.settings.zone);
+            let snapshot = self.store.read(move |tx| read_snapshot(tx, caller, id, today)).await?;
+            let plan = check(&snapshot.order, &ask, cancel)?;
+            let change = self.judge_refund(snapshot, plan, ask.cause, cancel, now, today).await?;
+            let once = once.clone();
+            let done = self.store.run(now, move |tx| once.once(tx, |tx| commit(tx, &change))).await;
+            match done {
+                Err(Error::Busy) => {}
+                done => return done,
+            }
+        }
+        Err(Error::Busy)
+    }
+
+    /// Asks the rules what is due for what stays paid, and works out what the transaction will write.
+    async fn judge_refund(
+        &self,
+        snapshot: Snapshot,
+        plan: RefundPlan,
+        cause: RefundCause,
+        cancel: bool,
+        now: Timestamp,
+        today: i32,
+    ) -> Result<Change, Error> {
+        let Snapshot { order, mut member, sealed, totals } = snapshot;
+        let mut rules = Rules::new(self);
+        let tier = rules.held_tier(&member)?;
+        let birthday = self.open_profile(member.id, sealed.as_deref())?.birthday;
+        let paid_at = order.payment.as_ref().map_or(now, |payment| payment.at);
+        let paid_day = day_number(paid_at, &self.settings.zone);
+        let before = self.member_facts(&member, birthday, &totals, Some(&tier), now);
+        let totals = totals.less(&plan, paid_day > today - facts::YEAR_DAYS)?;
+        let after = self.member_facts(&member, birthday, &totals, Some(&tier), now);
+        let claw_back = self.due_back(&mut rules, &order, &plan, paid_at).await?;
+        let Judged { tier, moved } = judge(&mut rules, &member, before, after, now, TierCause::Refunded).await?;
+        rules.record(self.ids.ordered(now), now, member.id)?;
+        let tier_moved = moved.then(|| (member.tier.code.to_string(), tier.code.to_string()));
+        member.tier = tier;
+        member.lifetime_net_spend = totals.lifetime_net_spend;
+        member.lifetime_paid_orders -= u32::from(plan.complete).min(member.lifetime_paid_orders);
+        let own_lot = lot_of(&order, &self.settings.zone);
+        let id = self.ids.ordered(now);
+        Ok(Change { order, member, plan, id, cause, claw_back, paid_day, cancel, tier_moved, own_lot, now })
+    }
+
+    /// Earned points that are no longer due: the earning rule is asked again with what stays paid and the facts of then.
+    /// Where it cannot answer, points go back in proportion.
+    async fn due_back(
+        &self,
+        rules: &mut Rules<'_>,
+        order: &Order,
+        plan: &RefundPlan,
+        paid_at: Timestamp,
+    ) -> Result<Points, Error> {
+        let Some(earning) = &order.earning else { return Ok(Points::ZERO) };
+        let left = earning.points.minus(earning.clawed_back)?;
+        let remaining = Money::sum(plan.remaining.iter().copied())?;
+        if plan.complete {
+            return Ok(left);
+        }
+        let activity = pay::purchase(order, &earning.facts, remaining, paid_at, &plan.remaining);
+        let due = match rules.earn(activity).await? {
+            Some(award) => award.points,
+            None => {
+                let goods = i128::from(order.priced.goods_payable.get().max(1));
+                let share = i128::from(earning.points.get()) * i128::from(remaining.get()) / goods;
+                Points::new(i64::try_from(share).unwrap_or(0))
+            }
+        };
+        Ok(left.minus(due.min(left))?)
+    }
+}
+
+fn read_snapshot(tx: &mut Tx<'_>, caller: Caller, id: OrderId, today: i32) -> Result<Snapshot, Error> {
+    let order = seen_order(tx, caller, id)?;
+    let member = any_member(tx, order.member)?;
+    Ok(Snapshot {
+        totals: facts::totals(tx, &member, today)?,
+        sealed: sealed_profile(tx, member.id)?,
+        order,
+        member,
+    })
+}
+
+/// Whether the order and its items can be refunded for this cause.
+fn check(order: &Order, ask: &RefundOrder, cancel: bool) -> Result<RefundPlan, Error> {
+    let paid = order.payment.is_some() && order.state != OrderState::Cancelled;
+    if !paid || (cancel && order.state != OrderState::Paid) {
+        let verb = if cancel { "cancelled" } else { "refunded" };
+        return Err(Error::WrongState { order: order.id, state: order.state, verb });
+    }
+    let items = ask.lines.clone().unwrap_or_else(|| refund::everything_left(order));
+    let plan = refund::plan(order, &items)?;
+    if order.shipped_at.is_some() && ask.cause == RefundCause::ChangeOfMind {
+        let medicine = |line: u16| order.priced.lines.get(usize::from(line)).is_some_and(|line| line.class.is_medicine());
+        let barred = plan.lines.iter().find(|refunded| medicine(refunded.line));
+        if let Some(barred) = barred {
+            return Err(Error::MedicineNotReturnable { line: barred.line });
+        }
+    }
+    Ok(plan)
+}
+
+/// The transaction; [`Error::Busy`] if the member or the order moved since they were read.
+fn commit(tx: &mut Tx<'_>, change: &Change) -> Result<Order, Error> {
+    let (mut order, mut member) = (change.order.clone(), change.member.clone());
+    pay::unmoved(tx, &order, &member)?;
+    let plan = &change.plan;
+    let restored_before = Points::sum(order.refunds.iter().map(|refund| refund.points_restored))?;
+    lots::restore(tx, member.id, change.id, &order.draws, restored_before, plan.points)?;
+    let taken = lots::claw_back(tx, member.id, order.id, change.id, change.claw_back, change.own_lot)?;
+    if let Some(earning) = &mut order.earning {
+        earning.clawed_back = earning.clawed_back.plus(change.claw_back)?;
+    }
+    let goods = plan.amount.minus(plan.delivery)?;
+    change_day(tx, member.id, change.paid_day, |day| {
+        day.paid_orders -= u32::from(plan.complete).min(day.paid_orders);
+        day.net_spend = day.net_spend.minus(goods)?;
+        Ok(())
+    })?;
+    give_stock_back(tx, &order, &restocked(&order, plan, change.cause))?;
+    if plan.complete {
+        give_offers_back(tx, &order, change.now)?;
+    }
+    order.refunds.push(Refund {
+        id: change.id,
+        at: change.now,
+        cause: change.cause,
+        lines: plan.lines.clone(),
+        delivery: plan.delivery,
+        amount: plan.amount,
+        points_restored: plan.points,
+        points_clawed_back: taken,
+        points_short: change.claw_back.minus(taken)?,
+    });
+    if change.cancel {
+        order.state = OrderState::Cancelled;
+        order.cancelled_at = Some(change.now);
+    }
+    save_order(tx, &mut order)?;
+    save_member(tx, &mut member)?;
+    let moved = change.tier_moved.clone().map(|(from, to)| What::TierChanged { from, to });
+    let cancelled = change.cancel.then_some(What::OrderCancelled(order.id));
+    let what = [What::OrderRefunded(order.id, change.id)].into_iter().chain(cancelled).chain(moved);
+    events::append(tx, member.id, what)?;
+    Ok(order)
+}
+
+/// What can be sold again: everything that has not left; of the rest, what is no medicine and came back unharmed.
+fn restocked(order: &Order, plan: &RefundPlan, cause: RefundCause) -> Vec<(u16, u32)> {
+    let medicine = |line: u16| order.priced.lines.get(usize::from(line)).is_none_or(|line| line.class.is_medicine());
+    let back = |line: u16| order.shipped_at.is_none() || (cause == RefundCause::ChangeOfMind && !medicine(line));
+    plan.lines.iter().map(|line| (line.line, line.quantity)).filter(|(line, _)| back(*line)).collect()
+}
+
+/// After a refund in full the coupon comes back if its offer says so, with the budget it used; before shipping all
+/// budgets do.
+fn give_offers_back(tx: &mut Tx<'_>, order: &Order, now: Timestamp) -> Result<(), Error> {
+    let mut returned = false;
+    if let Some(id) = order.coupon {
+        let coupon = tx.get(&COUPONS, &id)?.ok_or_else(|| Error::unknown("coupon", id))?;
+        returned = tx.get(&OFFERS, &coupon.offer)?.is_some_and(|offer| offer.returns_on_refund);
+        if returned {
+            return_coupon(tx, id, now)?;
+        }
+    }
+    let unshipped = order.shipped_at.is_none();
+    give_budgets_back(tx, order, |class| if class == OfferClass::Coupon { returned } else { unshipped })
+}
