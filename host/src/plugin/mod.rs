@@ -1,0 +1,3 @@
+//! Rules as sandboxed WASM components.
+
+pub mod embedded;

@@ -1,0 +1,28 @@
+//! What `wit-bindgen` makes of `wit/v0`: one world that exports every kind, so that all kinds share their types.
+//!
+//! Only the export macros of the kinds name this; see `build.rs` for why it is not one world per kind.
+
+#![allow(
+    missing_docs,
+    unreachable_pub,
+    clippy::allow_attributes_without_reason,
+    reason = "generated; the documentation is in the WIT"
+)]
+
+wit_bindgen::generate!({
+    inline: r"
+        package galenic:sdk;
+        world kinds {
+            export galenic:plugin/types@0.1.0;
+            export galenic:plugin/tier-rule@0.1.0;
+            export galenic:plugin/earning-rule@0.1.0;
+            export galenic:plugin/coupon-policy@0.1.0;
+        }
+    ",
+    path: "../../wit/v0",
+    pub_export_macro: true,
+    export_macro_name: "export_every_kind",
+    runtime_path: "wit_bindgen::rt",
+    additional_derives: [PartialEq, Eq],
+    generate_unused_types: true,
+});
