@@ -1,0 +1,103 @@
+//! What a release may use up, and what it may see.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+/// Limits on every call of a release. Fuel and sizes count per item: a batch of ten has ten times as much.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default = "Budgets::standard", deny_unknown_fields)]
+pub struct Budgets {
+    /// Instructions per item, or none. Rules of money need it: fuel is deterministic, time is not.
+    pub fuel: Option<u64>,
+    /// Milliseconds for the whole call: the backstop, also for what fuel does not count.
+    pub wall_ms: u32,
+    /// All linear memories together.
+    pub memory_bytes: u32,
+    /// Elements of each table.
+    pub table_elements: u32,
+    /// Facts, lines and terms per item.
+    pub input_bytes: u32,
+    /// The answer per item, as the host holds it.
+    pub output_bytes: u32,
+    /// Reasons per answer.
+    pub reasons: u16,
+}
+
+/// A budget above what the engine can give.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("/budgets/{field} must be {min} to {max}")]
+pub struct BadBudget {
+    field: &'static str,
+    min: u64,
+    max: u64,
+}
+
+impl Budgets {
+    /// The most memory a guest can have: the pool reserves that much address space.
+    pub const MEMORY_BYTES_MAX: u32 = 64 << 20;
+    /// The most elements of a table.
+    pub const TABLE_ELEMENTS_MAX: u32 = 20_000;
+
+    /// Ten million instructions, 16 MiB: many times what a rule over facts needs, little enough to share two cores.
+    pub const fn standard() -> Self {
+        Self {
+            fuel: Some(10_000_000),
+            wall_ms: 250,
+            memory_bytes: 16 << 20,
+            table_elements: 4_096,
+            input_bytes: 256 << 10,
+            output_bytes: 64 << 10,
+            reasons: 8,
+        }
+    }
+
+    pub(super) fn check(&self) -> Result<(), BadBudget> {
+        let within = |field, value: u64, min: u64, max: u64| {
+            if (min..=max).contains(&value) { Ok(()) } else { Err(BadBudget { field, min, max }) }
+        };
+        within("fuel", self.fuel.unwrap_or(1_000), 1_000, 10_000_000_000)?;
+        within("wall_ms", self.wall_ms.into(), 1, 10_000)?;
+        within("memory_bytes", self.memory_bytes.into(), 64 << 10, Self::MEMORY_BYTES_MAX.into())?;
+        within("table_elements", self.table_elements.into(), 1, Self::TABLE_ELEMENTS_MAX.into())?;
+        within("input_bytes", self.input_bytes.into(), 64, 16 << 20)?;
+        within("output_bytes", self.output_bytes.into(), 64, 16 << 20)?;
+        within("reasons", self.reasons.into(), 1, 8)
+    }
+
+    pub(super) fn wall(&self) -> Duration {
+        Duration::from_millis(self.wall_ms.into())
+    }
+
+    /// Fuel for a call with this many items. Half of all there is stands for none: wasmtime counts in i64.
+    pub(super) fn fuel_for(&self, items: usize) -> u64 {
+        self.fuel.map_or(u64::MAX / 2, |fuel| fuel.saturating_mul(items.max(1) as u64)).min(u64::MAX / 2)
+    }
+
+    /// Room for the answers to a call with this many items.
+    pub(super) fn output_for(&self, items: usize) -> usize {
+        (self.output_bytes as usize).saturating_mul(items.max(1))
+    }
+
+    /// What a module may use while it is described, configured or asked for its tables, whatever its release says later.
+    pub(super) const fn preparing() -> Self {
+        Self {
+            fuel: Some(200_000_000),
+            wall_ms: 2_000,
+            memory_bytes: Self::MEMORY_BYTES_MAX,
+            table_elements: Self::TABLE_ELEMENTS_MAX,
+            output_bytes: 1 << 20,
+            ..Self::standard()
+        }
+    }
+}
+
+/// What a release may see beyond open facts. A wanted fact that is not granted is passed as absent.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Grants {
+    /// Facts derived from personal data.
+    pub personal: bool,
+    /// Facts of health.
+    pub health: bool,
+}
