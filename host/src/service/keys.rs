@@ -16,14 +16,15 @@ use minicbor::{Decode, Encode};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
-use super::{Caller, Error, Page, PageRequest, Services, check::Checks};
+use super::{
+    Caller, Error, Page, PageRequest, Services,
+    check::Checks,
+    tables::{KEYS, KEYS_BY_ID, PARTNERS},
+};
 use crate::{
     domain::cbor,
     ids::{Id as _, KeyId, PartnerId},
-    store::{
-        Key, Scan, StoreError, Tx,
-        tables::{KEYS, KEYS_BY_ID, PARTNERS},
-    },
+    store::{Key, Scan, StoreError, Tx},
 };
 
 /// Characters of a partner's or key's name.

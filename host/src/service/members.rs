@@ -9,20 +9,20 @@ use jiff::Timestamp;
 
 pub use profile::{Change, ProfileChange};
 
-use super::{Caller, Done, Error, Idempotency, Page, PageRequest, Services, check::Checks, releases::TIER_SLOT};
+use super::{
+    Caller, Done, Error, Idempotency, Page, PageRequest, Services,
+    check::Checks,
+    tables::{MEMBERS, MEMBERS_BY_EXTERNAL_ID, MEMBERS_OF_PARTNER, PATIENTS, PROFILES},
+};
 use crate::{
     domain::{
         member::{ExternalId, HeldTier, Member, MemberState, Patient, Profile, Relation, Revision, TierCause},
         money::Money,
-        rule::{Code, Kind},
     },
     events::{self, What},
-    ids::{Id as _, MemberId, PartnerId},
+    ids::{MemberId, PartnerId},
     members::vault::{KeyClass, VaultError},
-    store::{
-        Scan, StoreError, Tx,
-        tables::{MEMBERS, MEMBERS_BY_EXTERNAL_ID, MEMBERS_OF_PARTNER, PATIENTS, PROFILES},
-    },
+    store::{Scan, StoreError, Tx},
 };
 
 /// How often a change is tried again because the profile moved under it.
@@ -60,7 +60,7 @@ impl Services {
         let member = self.new_member(caller.partner, new.external_id, now)?;
         let id = member.id;
         self.vault.create(id, [self.ids.bytes()], [self.ids.bytes()])?;
-        let sealed = self.seal_profile(id, &new.profile)?;
+        let sealed = self.seal(id, &new.profile)?;
         let run = self.store.run(now, move |tx| once.once(tx, |tx| register(tx, &member, &sealed)));
         let done: Result<Done<Member>, Error> = run.await;
         // The keys were made before the commit, so that no profile is ever without its key. Where it is certain that
@@ -107,7 +107,7 @@ impl Services {
     /// [`Error::Unknown`], [`Error::Erased`], and [`Error::Vault`] if it cannot be opened.
     pub async fn member_profile(&self, caller: Caller, id: MemberId) -> Result<Profile, Error> {
         let (_, sealed) = self.sealed_profile(caller, id).await?;
-        self.open_profile(id, &sealed)
+        self.unseal(id, &sealed)
     }
 
     /// The members the caller may see, by id, erased ones too.
@@ -152,9 +152,9 @@ impl Services {
         }
         for _ in 0..UPDATE_TRIES {
             let (_, before) = self.sealed_profile(caller, id).await?;
-            let mut profile = self.open_profile(id, &before)?;
+            let mut profile = self.unseal(id, &before)?;
             change.clone().apply(&mut profile);
-            let after = self.seal_profile(id, &profile)?;
+            let after = self.seal(id, &profile)?;
             let once = once.clone();
             let run = self.store.run(now, move |tx| {
                 once.once(tx, |tx| {
@@ -251,35 +251,27 @@ impl Services {
         read.await
     }
 
-    fn seal_profile(&self, id: MemberId, profile: &Profile) -> Result<Vec<u8>, Error> {
+    fn seal(&self, id: MemberId, profile: &Profile) -> Result<Vec<u8>, Error> {
         let plain = minicbor::to_vec(profile).map_err(|error| StoreError::Encode {
             table: PROFILES.name(),
             reason: error.to_string().into(),
         })?;
-        let sealed = self.vault.seal(id, KeyClass::Profile, &associated(id), &plain, self.ids.bytes());
+        let sealed = self.vault.seal(id, KeyClass::Profile, PROFILES.name().as_bytes(), &plain, self.ids.bytes());
         sealed.map_err(destroyed_is_erased)
     }
 
-    fn open_profile(&self, id: MemberId, sealed: &[u8]) -> Result<Profile, Error> {
-        let plain = self.vault.open(id, KeyClass::Profile, &associated(id), sealed).map_err(destroyed_is_erased)?;
+    fn unseal(&self, id: MemberId, sealed: &[u8]) -> Result<Profile, Error> {
+        let plain = self.vault.open(id, KeyClass::Profile, PROFILES.name().as_bytes(), sealed).map_err(destroyed_is_erased)?;
         minicbor::decode(&plain).map_err(|error| {
             Error::Store(StoreError::Corrupt { table: PROFILES.name(), reason: error.to_string().into() })
         })
     }
 }
 
-/// What a sealed profile is bound to: its row and nothing else opens it.
-fn associated(id: MemberId) -> [u8; 18] {
-    let mut bytes = [0; 18];
-    bytes[..2].copy_from_slice(b"p1");
-    bytes[2..].copy_from_slice(&id.to_bits().to_be_bytes());
-    bytes
-}
-
 /// Between the destruction of a key and the commit of the erasure the member still looks active.
 fn destroyed_is_erased(error: VaultError) -> Error {
     match error {
-        VaultError::Destroyed { .. } => Error::Erased,
+        VaultError::Erased => Error::Erased,
         other => Error::Vault(other),
     }
 }

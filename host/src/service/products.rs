@@ -4,7 +4,11 @@ use std::collections::HashMap;
 
 use minicbor::{Decode, Encode};
 
-use super::{Caller, Done, Error, Idempotency, Page, PageRequest, Services, check::Checks};
+use super::{
+    Caller, Done, Error, Idempotency, Page, PageRequest, Services,
+    check::Checks,
+    tables::{PRODUCTS, PRODUCTS_BY_EXTERNAL_ID},
+};
 use crate::{
     domain::{
         member::{ExternalId, Revision},
@@ -12,10 +16,7 @@ use crate::{
         product::{Class, Product},
     },
     ids::{PartnerId, ProductId},
-    store::{
-        Scan, Tx,
-        tables::{PRODUCTS, PRODUCTS_BY_EXTERNAL_ID},
-    },
+    store::{Scan, Tx},
 };
 
 /// Products of one import: each takes two rows of a transaction, which has room for about five hundred.
