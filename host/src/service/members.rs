@@ -1,0 +1,319 @@
+//! Members: registered, read, changed, erased.
+//!
+//! A member's row holds no personal data. The profile is sealed under a key of the person's own that lies outside the
+//! store; erasing the member destroys that key, and whatever still holds the sealed bytes holds noise.
+
+mod profile;
+
+use jiff::Timestamp;
+
+pub use profile::{Change, ProfileChange};
+
+use super::{
+    Caller, Done, Error, Idempotency, Page, PageRequest, Services,
+    check::Checks,
+    tables::{MEMBERS, MEMBERS_BY_EXTERNAL_ID, MEMBERS_OF_PARTNER, PATIENTS, PROFILES},
+};
+use crate::{
+    domain::{
+        member::{ExternalId, HeldTier, Member, MemberState, Patient, Profile, Relation, Revision, TierCause},
+        money::Money,
+    },
+    events::{self, What},
+    ids::{MemberId, PartnerId},
+    members::vault::{KeyClass, VaultError},
+    store::{Scan, StoreError, Tx},
+};
+
+/// How often a change is tried again because the profile moved under it.
+const UPDATE_TRIES: usize = 8;
+
+/// The member to register.
+#[derive(Clone, Debug, Default)]
+pub struct NewMember {
+    /// What the partner calls the member.
+    pub external_id: Option<ExternalId>,
+    /// Personal data.
+    pub profile: Profile,
+}
+
+impl Services {
+    /// Registers a member with the patient they are, in the lowest tier of the live rule.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Invalid`] for every wrong field, [`Error::Taken`] for an external id in use, [`Error::Plugin`] if no
+    /// tier rule is live.
+    pub async fn create_member(
+        &self,
+        caller: Caller,
+        once: Idempotency,
+        new: NewMember,
+    ) -> Result<Done<Member>, Error> {
+        let now = self.clock.now();
+        let mut checks = Checks::default();
+        profile::check(&mut checks, &new.profile, self.today(now));
+        checks.finish()?;
+        if let Some(done) = once.before(&self.store).await? {
+            return Ok(done);
+        }
+        let member = self.new_member(caller.partner, new.external_id, now)?;
+        let id = member.id;
+        self.vault.create(id, [self.ids.bytes()], [self.ids.bytes()])?;
+        let sealed = self.seal(id, &new.profile)?;
+        let run = self.store.run(now, move |tx| once.once(tx, |tx| register(tx, &member, &sealed)));
+        let done: Result<Done<Member>, Error> = run.await;
+        // The keys were made before the commit, so that no profile is ever without its key. Where it is certain that
+        // nothing was committed, they go again; after a failure of the store they stay, which harms nobody.
+        let unused = match &done {
+            Ok(done) => done.replayed,
+            Err(error) => matches!(error, Error::Taken { .. } | Error::KeyReused),
+        };
+        if unused {
+            self.vault.destroy(id, KeyClass::Profile)?;
+            self.vault.destroy(id, KeyClass::Statutory)?;
+        }
+        done
+    }
+
+    /// One member.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Unknown`], [`Error::Erased`].
+    pub async fn member(&self, caller: Caller, id: MemberId) -> Result<Member, Error> {
+        self.store.read(move |tx| active_member(tx, caller, id)).await
+    }
+
+    /// The member that the caller's partner calls this.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Unknown`].
+    pub async fn member_by_external_id(&self, caller: Caller, external_id: &str) -> Result<Member, Error> {
+        let external_id = external_id.to_owned();
+        let read = self.store.read(move |tx| {
+            let id = tx.get(&MEMBERS_BY_EXTERNAL_ID, &(caller.partner, external_id.clone()))?;
+            let id = id.ok_or_else(|| Error::unknown("member", &external_id))?;
+            active_member(tx, caller, id)
+        });
+        read.await
+    }
+
+    /// A member's personal data.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Unknown`], [`Error::Erased`], and [`Error::Vault`] if it cannot be opened.
+    pub async fn member_profile(&self, caller: Caller, id: MemberId) -> Result<Profile, Error> {
+        let (_, sealed) = self.sealed_profile(caller, id).await?;
+        self.unseal(id, &sealed)
+    }
+
+    /// The members the caller may see, by id, erased ones too.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Invalid`] for a bad page.
+    pub async fn list_members(&self, caller: Caller, page: PageRequest) -> Result<Page<Member>, Error> {
+        let read = self.store.read(move |tx| {
+            if caller.sees_all {
+                let rows = tx.scan(&MEMBERS, &page.scan(Scan::all())?)?;
+                return Ok(page.page(rows)?.map(|(_, member)| member));
+            }
+            let rows = tx.scan(&MEMBERS_OF_PARTNER, &page.scan(Scan::prefix(&caller.partner))?)?;
+            let rows = page.page(rows)?;
+            let ids: Vec<MemberId> = rows.rows.iter().map(|((_, id), ())| *id).collect();
+            Ok::<_, Error>(Page { rows: tx.get_many(&MEMBERS, &ids)?.into_iter().flatten().collect(), next: rows.next })
+        });
+        read.await
+    }
+
+    /// Changes a member's personal data: what is absent stays, what is null goes.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Invalid`] for every wrong field, [`Error::Unknown`], [`Error::Erased`], [`Error::Stale`] if `if_match`
+    /// is not the member's revision, [`Error::Busy`] if the profile keeps changing under the change.
+    pub async fn update_member(
+        &self,
+        caller: Caller,
+        once: Idempotency,
+        id: MemberId,
+        if_match: Option<Revision>,
+        change: ProfileChange,
+    ) -> Result<Done<Member>, Error> {
+        let now = self.clock.now();
+        let mut checks = Checks::default();
+        profile::check_change(&mut checks, &change, self.today(now));
+        checks.finish()?;
+        if let Some(done) = once.before(&self.store).await? {
+            return Ok(done);
+        }
+        for _ in 0..UPDATE_TRIES {
+            let (_, before) = self.sealed_profile(caller, id).await?;
+            let mut profile = self.unseal(id, &before)?;
+            change.clone().apply(&mut profile);
+            let after = self.seal(id, &profile)?;
+            let once = once.clone();
+            let run = self.store.run(now, move |tx| {
+                once.once(tx, |tx| {
+                    let mut member = active_member(tx, caller, id)?;
+                    check_revision(&member, if_match)?;
+                    if tx.get(&PROFILES, &id)?.as_ref() != Some(&before) {
+                        return Err(Error::Busy);
+                    }
+                    tx.put(&PROFILES, &id, &after)?;
+                    put_moved(tx, &mut member)?;
+                    events::append(tx, id, [What::Updated])?;
+                    Ok(member)
+                })
+            });
+            match run.await {
+                Err(Error::Busy) => {}
+                done => return done,
+            }
+        }
+        Err(Error::Busy)
+    }
+
+    /// Erases a member: destroys the profile key, then removes the sealed profile and the external id. Points and
+    /// orders keep the pseudonym. Erasing an erased member changes nothing.
+    ///
+    /// The key goes first: if the machine stops in between, the data is beyond reach already and a retry does the
+    /// rest; the other way round a member would be called erased whose profile can still be read.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Unknown`], and [`Error::Vault`] if the key cannot be destroyed.
+    pub async fn erase_member(&self, caller: Caller, once: Idempotency, id: MemberId) -> Result<Done<Member>, Error> {
+        let now = self.clock.now();
+        if let Some(done) = once.before(&self.store).await? {
+            return Ok(done);
+        }
+        let _: Member = self.store.read(move |tx| visible_member(tx, caller, id)).await?;
+        self.vault.destroy(id, KeyClass::Profile)?;
+        let run = self.store.run(now, move |tx| {
+            once.once(tx, |tx| {
+                let mut member = visible_member(tx, caller, id)?;
+                if member.state == MemberState::Erased {
+                    return Ok(member);
+                }
+                tx.delete(&PROFILES, &id)?;
+                if let Some(external_id) = member.external_id.take() {
+                    tx.delete(&MEMBERS_BY_EXTERNAL_ID, &(member.partner, external_id.as_str().to_owned()))?;
+                }
+                member.state = MemberState::Erased;
+                put_moved(tx, &mut member)?;
+                events::append(tx, id, [What::Erased])?;
+                Ok(member)
+            })
+        });
+        run.await
+    }
+
+    fn today(&self, now: Timestamp) -> jiff::civil::Date {
+        now.to_zoned(self.settings.zone.clone()).date()
+    }
+
+    /// A member who joins now, with the lowest tier of the live rule.
+    fn new_member(
+        &self,
+        partner: PartnerId,
+        external_id: Option<ExternalId>,
+        now: Timestamp,
+    ) -> Result<Member, Error> {
+        let (code, release) = self.lowest_tier()?;
+        Ok(Member {
+            id: self.ids.unordered(),
+            partner,
+            external_id,
+            registered_at: now,
+            state: MemberState::Active,
+            revision: Revision::FIRST,
+            tier: HeldTier { code, release, since: now, cause: TierCause::Registered },
+            self_patient: self.ids.unordered(),
+            lifetime_net_spend: Money::ZERO,
+            lifetime_paid_orders: 0,
+        })
+    }
+
+    /// The member and their sealed profile, of one moment.
+    async fn sealed_profile(&self, caller: Caller, id: MemberId) -> Result<(Member, Vec<u8>), Error> {
+        let read = self.store.read(move |tx| {
+            let member = active_member(tx, caller, id)?;
+            let sealed = tx.get(&PROFILES, &id)?.ok_or(StoreError::Corrupt {
+                table: PROFILES.name(),
+                reason: format!("{id} is active and has no profile").into(),
+            })?;
+            Ok((member, sealed))
+        });
+        read.await
+    }
+
+    fn seal(&self, id: MemberId, profile: &Profile) -> Result<Vec<u8>, Error> {
+        let plain = minicbor::to_vec(profile).map_err(|error| StoreError::Encode {
+            table: PROFILES.name(),
+            reason: error.to_string().into(),
+        })?;
+        let sealed = self.vault.seal(id, KeyClass::Profile, PROFILES.name().as_bytes(), &plain, self.ids.bytes());
+        sealed.map_err(destroyed_is_erased)
+    }
+
+    fn unseal(&self, id: MemberId, sealed: &[u8]) -> Result<Profile, Error> {
+        let plain = self.vault.open(id, KeyClass::Profile, PROFILES.name().as_bytes(), sealed).map_err(destroyed_is_erased)?;
+        minicbor::decode(&plain).map_err(|error| {
+            Error::Store(StoreError::Corrupt { table: PROFILES.name(), reason: error.to_string().into() })
+        })
+    }
+}
+
+/// Between the destruction of a key and the commit of the erasure the member still looks active.
+fn destroyed_is_erased(error: VaultError) -> Error {
+    match error {
+        VaultError::Erased => Error::Erased,
+        other => Error::Vault(other),
+    }
+}
+
+fn register(tx: &mut Tx<'_>, member: &Member, sealed: &Vec<u8>) -> Result<Member, Error> {
+    if let Some(external_id) = &member.external_id {
+        let row = (member.partner, external_id.as_str().to_owned());
+        if let Some(holder) = tx.get(&MEMBERS_BY_EXTERNAL_ID, &row)? {
+            return Err(Error::Taken { what: "member", name: external_id.clone(), id: holder.to_string() });
+        }
+        tx.put(&MEMBERS_BY_EXTERNAL_ID, &row, &member.id)?;
+    }
+    let patient = Patient { id: member.self_patient, member: member.id, relation: Relation::Itself };
+    tx.put(&MEMBERS, &member.id, member)?;
+    tx.put(&MEMBERS_OF_PARTNER, &(member.partner, member.id), &())?;
+    tx.put(&PATIENTS, &(member.id, patient.id), &patient)?;
+    tx.put(&PROFILES, &member.id, sealed)?;
+    events::append(tx, member.id, [What::Registered])?;
+    Ok(member.clone())
+}
+
+/// The member, whatever their state, if the caller may see them.
+pub(super) fn visible_member(tx: &mut Tx<'_>, caller: Caller, id: MemberId) -> Result<Member, Error> {
+    let member = tx.get(&MEMBERS, &id)?.filter(|member| caller.sees(member.partner));
+    member.ok_or_else(|| Error::unknown("member", id))
+}
+
+/// The member, if the caller may see them and they take part.
+pub(super) fn active_member(tx: &mut Tx<'_>, caller: Caller, id: MemberId) -> Result<Member, Error> {
+    let member = visible_member(tx, caller, id)?;
+    if member.state == MemberState::Erased { Err(Error::Erased) } else { Ok(member) }
+}
+
+/// Writes a member with the next revision, as every write to a member must.
+pub(super) fn put_moved(tx: &mut Tx<'_>, member: &mut Member) -> Result<(), StoreError> {
+    member.revision = member.revision.next();
+    tx.put(&MEMBERS, &member.id, member)
+}
+
+fn check_revision(member: &Member, if_match: Option<Revision>) -> Result<(), Error> {
+    match if_match {
+        Some(revision) if revision != member.revision => Err(Error::Stale { current: member.revision }),
+        _ => Ok(()),
+    }
+}

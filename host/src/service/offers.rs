@@ -1,0 +1,368 @@
+//! Offers: defined, listed, paused and resumed.
+//!
+//! What an offer's terms may be is the live coupon policy's to say. They are converted and checked before anything is
+//! written, and the commit makes sure that the same release is still live: an offer whose terms nobody understands is
+//! never stored, and a policy that does not understand a live offer is never activated (see `releases`).
+
+mod terms;
+
+use jiff::Timestamp;
+use serde_json::{Map, Value as Json};
+
+use super::{
+    Caller, Done, Error, Idempotency, Page, PageRequest, Services,
+    check::Checks,
+    releases::{COUPON_SLOT, PluginRefusal, is_slot_name},
+    tables::{ACTIVE_RELEASES, AUTOMATIC_OFFERS, OFFERS, OFFERS_BY_CODE},
+};
+use crate::{
+    domain::{
+        fact::Value,
+        member::{ExternalId, Revision},
+        money::{BasisPoints, Money},
+        offer::{Funder, FunderShare, Offer, OfferClass, OfferState, Purpose, Validity},
+        rule::Kind,
+    },
+    ids::OfferId,
+    ledger::counters::{self, CounterKey},
+    plugin::Release,
+    store::{Scan, Tx},
+};
+
+pub(super) use terms::misfit;
+
+/// Live offers that apply without a coupon: every quote considers all of them.
+pub const AUTOMATIC_MAX: usize = 200;
+/// How often a definition is checked again because the policy was swapped under it.
+const DEFINE_TRIES: usize = 8;
+const NAME_CHARS_MAX: usize = 64;
+const FUNDERS_MAX: usize = 3;
+/// Ten years.
+const VALIDITY_DAYS_MAX: u16 = 3_660;
+/// The largest budget, in uses or minor units.
+const BUDGET_MAX: u64 = 1_000_000_000_000_000;
+
+/// The offer to define.
+#[derive(Clone, Debug)]
+pub struct NewOffer {
+    /// What the operator calls it; unique.
+    pub code: ExternalId,
+    /// Simplified Chinese.
+    pub name_zh_cn: String,
+    /// English.
+    pub name_en: String,
+    /// Its stage of pricing.
+    pub class: OfferClass,
+    /// What it is for.
+    pub purpose: Purpose,
+    /// The slot whose policy judges it; `coupon` where it is not said.
+    pub slot: Option<String>,
+    /// Its terms, by the names and types of that policy.
+    pub terms: Map<String, Json>,
+    /// Offers of one group exclude each other.
+    pub exclusivity_group: Option<String>,
+    /// Higher goes first.
+    pub priority: i32,
+    /// Whose money; the platform's where it is not said.
+    pub funders: Vec<FunderShare>,
+    /// How often it may be used in all.
+    pub budget_uses: Option<u64>,
+    /// How much it may give in all.
+    pub budget_amount: Option<Money>,
+    /// How many coupons one member may be issued.
+    pub per_member: Option<u32>,
+    /// How long its coupons live.
+    pub validity: Validity,
+    /// Not before; from now on where it is not said.
+    pub starts_at: Option<Timestamp>,
+    /// Not from here on.
+    pub ends_at: Option<Timestamp>,
+    /// Whether a coupon comes back when its order is refunded in full.
+    pub returns_on_refund: bool,
+}
+
+impl Services {
+    /// Defines an offer; it is live at once, within its times.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Invalid`] for every wrong field and term, [`Error::Taken`] for a code in use, [`Error::Plugin`] if the
+    /// policy cannot be asked, [`Error::Busy`] if it keeps being swapped.
+    pub async fn define_offer(&self, _: Caller, once: Idempotency, new: NewOffer) -> Result<Done<Offer>, Error> {
+        let now = self.clock.now();
+        check(&new, now)?;
+        if let Some(done) = once.before(&self.store).await? {
+            return Ok(done);
+        }
+        let id: OfferId = self.ids.ordered(now);
+        let slot = new.slot.clone().unwrap_or_else(|| COUPON_SLOT.to_owned());
+        for _ in 0..DEFINE_TRIES {
+            let policy = self.live_policy(&slot)?;
+            let terms = self.checked_terms(&policy, &new.terms).await?;
+            let offer = described(id, &new, slot.clone(), terms, now);
+            let (once, number) = (once.clone(), policy.reference().number);
+            let run = self.store.run(now, move |tx| {
+                once.once(tx, |tx| {
+                    if live_number(tx, &offer.slot)? != Some(number) {
+                        return Err(Error::Busy);
+                    }
+                    define(tx, &offer, now)?;
+                    Ok(offer.clone())
+                })
+            });
+            match run.await {
+                Err(Error::Busy) => {}
+                done => return done,
+            }
+        }
+        Err(Error::Busy)
+    }
+
+    /// One offer.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Unknown`].
+    pub async fn offer(&self, id: OfferId) -> Result<Offer, Error> {
+        self.store.read(move |tx| known_offer(tx, id)).await
+    }
+
+    /// The offer with this code.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Unknown`].
+    pub async fn offer_by_code(&self, code: &str) -> Result<Offer, Error> {
+        let code = code.to_owned();
+        let read = self.store.read(move |tx| {
+            let id = tx.get(&OFFERS_BY_CODE, &code)?.ok_or_else(|| Error::unknown("offer", &code))?;
+            known_offer(tx, id)
+        });
+        read.await
+    }
+
+    /// All offers, oldest first.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Invalid`] for a bad page.
+    pub async fn list_offers(&self, page: PageRequest) -> Result<Page<Offer>, Error> {
+        let read = self.store.read(move |tx| {
+            let rows = tx.scan(&OFFERS, &page.scan(Scan::all())?)?;
+            Ok(page.page(rows)?.map(|(_, offer)| offer))
+        });
+        read.await
+    }
+
+    /// Stops an offer: it is neither issued nor applied until it is resumed. Pausing a paused offer changes nothing.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Unknown`].
+    pub async fn pause_offer(&self, _: Caller, once: Idempotency, id: OfferId) -> Result<Done<Offer>, Error> {
+        let now = self.clock.now();
+        let run = self.store.run(now, move |tx| {
+            once.once(tx, |tx| {
+                let mut offer = known_offer(tx, id)?;
+                if offer.state == OfferState::Live {
+                    offer.state = OfferState::Paused;
+                    offer.revision = offer.revision.next();
+                    tx.put(&OFFERS, &id, &offer)?;
+                    tx.delete(&AUTOMATIC_OFFERS, &id)?;
+                }
+                Ok(offer)
+            })
+        });
+        run.await
+    }
+
+    /// Makes a paused offer live again. Resuming a live offer changes nothing.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Unknown`], [`Error::NotIssuable`] if it has ended, [`Error::Plugin`] if the live policy no longer
+    /// understands its terms, [`Error::Invalid`] if too many automatic offers are live.
+    pub async fn resume_offer(&self, _: Caller, once: Idempotency, id: OfferId) -> Result<Done<Offer>, Error> {
+        let now = self.clock.now();
+        let offer: Offer = self.store.read(move |tx| known_offer(tx, id)).await?;
+        for _ in 0..DEFINE_TRIES {
+            let policy = self.live_policy(&offer.slot)?;
+            let once = once.clone();
+            let run = self.store.run(now, move |tx| {
+                once.once(tx, |tx| {
+                    let offer = known_offer(tx, id)?;
+                    if live_number(tx, &offer.slot)? != Some(policy.reference().number) {
+                        return Err(Error::Busy);
+                    }
+                    resume(tx, offer, &policy, now)
+                })
+            });
+            match run.await {
+                Err(Error::Busy) => {}
+                done => return done,
+            }
+        }
+        Err(Error::Busy)
+    }
+
+    /// The policy that answers in a slot.
+    fn live_policy(&self, slot: &str) -> Result<std::sync::Arc<Release>, Error> {
+        let live = self.engine.slot(slot, Kind::CouponPolicy).and_then(|slot| slot.live());
+        live.ok_or_else(|| Error::field("/slot", format!("`{slot}` has no live coupon policy")))
+    }
+
+    /// The terms as values, by name, if the policy takes them.
+    async fn checked_terms(&self, policy: &Release, given: &Map<String, Json>) -> Result<Vec<(String, Value)>, Error> {
+        let known = &policy.module().description().terms;
+        let values = terms::convert(known, given, &self.settings.currency)?;
+        let checked = policy.check_terms(&values).await;
+        let checked = checked.map_err(|fault| Error::Plugin(PluginRefusal::Faulted {
+            release: policy.reference().to_string(),
+            fault,
+        }))?;
+        if let Err(fields) = checked {
+            let field = |field: crate::plugin::FieldError| {
+                super::FieldError::new(format!("/terms{}", field.pointer), field.message)
+            };
+            return Err(Error::Invalid(fields.into_iter().map(field).collect()));
+        }
+        let names = known.iter().map(|term| term.name.clone());
+        Ok(names.zip(values).filter(|(_, value)| *value != Value::Absent).collect())
+    }
+}
+
+/// An offer that must be there.
+pub(super) fn known_offer(tx: &mut Tx<'_>, id: OfferId) -> Result<Offer, Error> {
+    tx.get(&OFFERS, &id)?.ok_or_else(|| Error::unknown("offer", id))
+}
+
+/// The number of the release that answers in a slot, as the store has it.
+fn live_number(tx: &mut Tx<'_>, slot: &str) -> Result<Option<u64>, Error> {
+    Ok(tx.get(&ACTIVE_RELEASES, &slot.to_owned())?.map(|active| active.number))
+}
+
+/// What everybody but the policy can say of an offer.
+fn check(new: &NewOffer, now: Timestamp) -> Result<(), Error> {
+    let mut checks = Checks::default();
+    checks.text("/name_zh_cn", &new.name_zh_cn, NAME_CHARS_MAX);
+    checks.text("/name_en", &new.name_en, NAME_CHARS_MAX);
+    if let Some(slot) = &new.slot {
+        checks.require(is_slot_name(slot), "/slot", "must be 1 to 64 characters of [a-z0-9.-]");
+    }
+    if let Some(group) = &new.exclusivity_group {
+        checks.text("/exclusivity_group", group, NAME_CHARS_MAX);
+    }
+    check_funders(&mut checks, &new.funders);
+    let uses = new.budget_uses.is_none_or(|uses| (1..=BUDGET_MAX).contains(&uses));
+    checks.require(uses, "/budget_uses", format!("must be 1 to {BUDGET_MAX}"));
+    let amount = new.budget_amount.is_none_or(|most| u64::try_from(most.get()).is_ok_and(|n| (1..=BUDGET_MAX).contains(&n)));
+    checks.require(amount, "/budget_amount", format!("must be 1 to {BUDGET_MAX} minor units"));
+    let coupon = new.class == OfferClass::Coupon;
+    checks.require(new.per_member != Some(0), "/per_member", "must be 1 or more");
+    checks.require(coupon || new.per_member.is_none(), "/per_member", "limits coupons: this offer is of another class");
+    if let Validity::Days(days) = new.validity {
+        let fits = (1..=VALIDITY_DAYS_MAX).contains(&days);
+        checks.require(fits, "/validity/days", format!("must be 1 to {VALIDITY_DAYS_MAX}"));
+    }
+    if let Some(ends_at) = new.ends_at {
+        let after = ends_at > new.starts_at.unwrap_or(now) && ends_at > now;
+        checks.require(after, "/ends_at", "must lie behind now and behind `starts_at`");
+    }
+    checks.finish()
+}
+
+fn check_funders(checks: &mut Checks, funders: &[FunderShare]) {
+    let sum: u64 = funders.iter().map(|funder| u64::from(funder.share.get())).sum();
+    checks.require(funders.is_empty() || sum == 10_000, "/funders", format!("must sum to 10000 basis points, are {sum}"));
+    for (at, share) in funders.iter().take(FUNDERS_MAX + 1).enumerate() {
+        let once = funders[..at].iter().all(|other| other.funder != share.funder);
+        checks.require(once, format!("/funders/{at}/funder"), "is named twice");
+        checks.require(share.share.get() > 0, format!("/funders/{at}/share"), "must be above 0");
+    }
+}
+
+fn described(id: OfferId, new: &NewOffer, slot: String, terms: Vec<(String, Value)>, now: Timestamp) -> Offer {
+    let platform = || vec![FunderShare { funder: Funder::Platform, share: BasisPoints::ONE }];
+    Offer {
+        id,
+        code: new.code.clone(),
+        name_zh_cn: new.name_zh_cn.clone(),
+        name_en: new.name_en.clone(),
+        class: new.class,
+        purpose: new.purpose,
+        slot,
+        terms,
+        exclusivity_group: new.exclusivity_group.clone(),
+        priority: new.priority,
+        funders: if new.funders.is_empty() { platform() } else { new.funders.clone() },
+        budget_uses: new.budget_uses,
+        budget_amount: new.budget_amount,
+        per_member: new.per_member,
+        validity: new.validity,
+        starts_at: new.starts_at.unwrap_or(now),
+        ends_at: new.ends_at,
+        state: OfferState::Live,
+        revision: Revision::FIRST,
+        returns_on_refund: new.returns_on_refund,
+    }
+}
+
+fn define(tx: &mut Tx<'_>, offer: &Offer, now: Timestamp) -> Result<(), Error> {
+    let code = offer.code.as_str().to_owned();
+    if let Some(holder) = tx.get(&OFFERS_BY_CODE, &code)? {
+        return Err(Error::Taken { what: "offer", name: offer.code.clone(), id: holder.to_string() });
+    }
+    tx.put(&OFFERS_BY_CODE, &code, &offer.id)?;
+    tx.put(&OFFERS, &offer.id, offer)?;
+    if let Some(uses) = offer.budget_uses {
+        counters::set_limit(tx, CounterKey::OfferUses(offer.id), i64::try_from(uses).unwrap_or(i64::MAX))?;
+    }
+    if let Some(amount) = offer.budget_amount {
+        counters::set_limit(tx, CounterKey::OfferAmount(offer.id), amount.get())?;
+    }
+    list_automatic(tx, offer, now)
+}
+
+fn resume(tx: &mut Tx<'_>, mut offer: Offer, policy: &Release, now: Timestamp) -> Result<Offer, Error> {
+    if offer.state == OfferState::Live {
+        return Ok(offer);
+    }
+    if has_ended(&offer, now) {
+        return Err(Error::NotIssuable { offer: offer.id, why: "it has ended" });
+    }
+    if let Some(why) = misfit(&offer, policy) {
+        return Err(Error::Plugin(PluginRefusal::Terms { release: policy.reference().to_string(), misfits: vec![why] }));
+    }
+    offer.state = OfferState::Live;
+    offer.revision = offer.revision.next();
+    tx.put(&OFFERS, &offer.id, &offer)?;
+    list_automatic(tx, &offer, now)?;
+    Ok(offer)
+}
+
+/// Whether the offer's time is over.
+pub(super) fn has_ended(offer: &Offer, now: Timestamp) -> bool {
+    offer.ends_at.is_some_and(|end| end <= now)
+}
+
+/// Lists an offer among those that every quote considers, if it needs no coupon. Takes those off the list that ended.
+fn list_automatic(tx: &mut Tx<'_>, offer: &Offer, now: Timestamp) -> Result<(), Error> {
+    if offer.class == OfferClass::Coupon {
+        return Ok(());
+    }
+    let listed: Vec<OfferId> =
+        tx.scan(&AUTOMATIC_OFFERS, &Scan::all().limit(AUTOMATIC_MAX + 1))?.into_iter().map(|(id, ())| id).collect();
+    let mut live = 0;
+    for (id, offer) in listed.iter().zip(tx.get_many(&OFFERS, &listed)?) {
+        if offer.is_none_or(|offer| has_ended(&offer, now)) {
+            tx.delete(&AUTOMATIC_OFFERS, id)?;
+        } else {
+            live += 1;
+        }
+    }
+    if live >= AUTOMATIC_MAX {
+        let message = format!("{AUTOMATIC_MAX} offers that need no coupon are live, which is the limit: pause one first");
+        return Err(Error::field("/class", message));
+    }
+    Ok(tx.put(&AUTOMATIC_OFFERS, &offer.id, &())?)
+}
