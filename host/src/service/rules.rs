@@ -20,7 +20,7 @@ use crate::{
         rule::{Activity, Award, CartSubject, Code, Kind, Proposal, Tier, TierSubject, Verdict},
     },
     ids::{DecisionId, MemberId},
-    plugin::{Answer, Answered, CallInput, CallOutput, CallRecord, DecisionRecord, Fallback, FellBackTo, Release},
+    plugin::{Answer, Answered, CallInput, CallOutput, CallRecord, DecisionRecord, FellBackTo, Release},
 };
 
 /// The slot that decides tiers.
@@ -130,7 +130,7 @@ impl<'a> Rules<'a> {
     pub(super) fn terms(&mut self, offer: &Offer) -> Result<Vec<Value>, Error> {
         let release = self.release(&offer.slot, Kind::CouponPolicy)?;
         let term = |name: &str| offer.terms.iter().find(|(term, _)| term == name).map(|(_, value)| value.clone());
-        Ok(release.module().terms().iter().map(|wanted| term(&wanted.name).unwrap_or_default()).collect())
+        Ok(release.module().description().terms.iter().map(|wanted| term(&wanted.name).unwrap_or_default()).collect())
     }
 
     /// The releases asked so far.

@@ -5,7 +5,7 @@ use jiff::Timestamp;
 use super::{Error, Services, order, tables::{MEMBERS, QUOTES}};
 use crate::{
     events::{self, What},
-    ids::{Id as _, MemberId, QuoteId},
+    ids::{Id, MemberId, QuoteId},
     ledger::lots,
     scheduler::{self, TimerKey, TimerKind},
     store::{Scan, StoreError, Tx},
