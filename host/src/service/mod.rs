@@ -3,13 +3,18 @@
 //! Every use case is a method of [`Services`]. It reads the clock once, loads one snapshot, asks the plugins outside any
 //! transaction, and commits one decision in one transaction with its idempotency record. Nothing here knows HTTP.
 
+mod check;
+pub mod coupons;
 pub mod error;
 mod facts;
 pub mod idempotency;
 pub mod keys;
+pub mod members;
+pub mod offers;
 pub mod order;
 pub mod page;
 pub mod points;
+pub mod products;
 pub mod releases;
 pub mod rules;
 pub mod settings;
