@@ -1,1 +1,3 @@
-fn main(){}
+//! Everything that is tested from outside: crashes, the whole system, house rules. One binary.
+
+mod store_crash;

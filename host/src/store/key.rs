@@ -196,7 +196,8 @@ mod tests {
     fn check<K: Key + PartialOrd + PartialEq + std::fmt::Debug>(a: &K, b: &K) -> Result<(), TestCaseError> {
         let (left, right) = (a.to_bytes(), b.to_bytes());
         prop_assert_eq!(a.partial_cmp(b), Some(left.cmp(&right)));
-        prop_assert_eq!(K::from_bytes(&left).as_ref(), Some(a));
+        let read = K::from_bytes(&left);
+        prop_assert_eq!(read.as_ref(), Some(a));
         if a != b {
             prop_assert!(!right.starts_with(&left), "no key begins another one");
         }

@@ -24,6 +24,8 @@ mod writer;
 
 #[cfg(test)]
 mod conformance;
+#[cfg(test)]
+mod sled_tests;
 
 use std::{path::Path, sync::Arc};
 

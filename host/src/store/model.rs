@@ -136,3 +136,28 @@ impl Base for Unkind<'_> {
         Ok(if range.reverse { Box::new(rows.rev()) } else { Box::new(rows) })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::table::Table;
+
+    const TEXTS: Table<u64, String> = Table::new(25, "texts.v1");
+
+    /// Chunks that no row refers to would be kept for ever, personal data among them.
+    #[test]
+    fn no_chunk_outlives_its_row() {
+        let model = Model::new(3);
+        let stored = |length: usize| {
+            model.run(Some(Timestamp::UNIX_EPOCH), &|tx: &mut Tx<'_>| tx.put(&TEXTS, &1, &"x".repeat(length)))?;
+            Ok::<_, StoreError>(model.lock().rows.len())
+        };
+        assert_eq!(stored(4_000).unwrap(), 1);
+        assert_eq!(stored(20_000).unwrap(), 5);
+        assert_eq!(stored(9_000).unwrap(), 3);
+        assert_eq!(stored(10).unwrap(), 1);
+        assert_eq!(stored(50_000).unwrap(), 13);
+        model.run(Some(Timestamp::UNIX_EPOCH), &|tx: &mut Tx<'_>| tx.delete(&TEXTS, &1)).unwrap();
+        assert_eq!(model.lock().rows.len(), 0);
+    }
+}

@@ -31,9 +31,10 @@ use super::{
 
 /// The layout of keys and rows. A directory with another number is not opened.
 const FORMAT: u32 = 1;
-/// Held for as long as the store is open; its content says that the directory was set up completely.
+/// Held for as long as the store is open; its content says how far the directory is set up.
 const LOCK_FILE: &str = "galenic.lock";
-const READY: &[u8] = b"galenic store\n";
+const SETTING_UP: &[u8] = b"galenic store, being set up\n";
+const READY: &[u8] = b"galenic store, ready\n";
 /// How long the threads of a store closed in this process may take to let go of the data file.
 const RELEASE_TIME_MAX: Duration = Duration::from_secs(5);
 
@@ -44,26 +45,24 @@ pub(super) struct Disk {
     data: File,
     seq_key: Bytes,
     /// Dropped last: the directory stays ours until sled has let go of it.
-    _lock: File,
+    lock: File,
 }
 
 impl Disk {
     /// Opens or creates the store in `dir`; returns it with its last commit.
     pub(super) fn open(dir: &Path, options: &SledOptions) -> Result<(Self, Seq), OpenError> {
-        let fresh = !dir.exists();
         fs::create_dir_all(dir).map_err(io_error("create", dir))?;
         let mut lock = take_lock(dir)?;
-        let ready = is_ready(&mut lock, dir)?;
-        remove_leftovers(dir, ready)?;
+        let ready = prepare(dir, &mut lock)?;
         let db = open_sled(dir, options)?;
         let data_path = dir.join("db");
         let data = OpenOptions::new().read(true).write(true).open(&data_path);
         let data = data.map_err(io_error("open", &data_path))?;
-        let disk = Self { db, data, seq_key: own_key("seq").into(), _lock: lock };
+        let disk = Self { db, data, seq_key: own_key("seq").into(), lock };
         let seq = disk.check_format(dir)?;
         disk.sync().map_err(io_error("sync", &data_path))?;
         if !ready {
-            disk.set_up(dir, fresh).map_err(io_error("sync", dir))?;
+            disk.finish_set_up(dir).map_err(io_error("sync", dir))?;
         }
         Ok((disk, seq))
     }
@@ -93,17 +92,12 @@ impl Disk {
     }
 
     /// Makes the directory itself durable, then says so in the lock file.
-    fn set_up(&self, dir: &Path, fresh: bool) -> io::Result<()> {
+    fn finish_set_up(&self, dir: &Path) -> io::Result<()> {
         File::open(dir.join("conf"))?.sync_all()?;
-        let mut lock = &self._lock;
-        lock.set_len(0)?;
-        lock.write_all(READY)?;
-        lock.sync_all()?;
-        File::open(dir)?.sync_all()?;
-        match dir.canonicalize()?.parent() {
-            Some(parent) if fresh => File::open(parent)?.sync_all(),
-            _ => Ok(()),
+        if let Some(parent) = dir.canonicalize()?.parent() {
+            File::open(parent)?.sync_all()?;
         }
+        set_state(&self.lock, dir, READY)
     }
 
     /// Applies writes and the commit number as one atomic batch; returns the bytes written.
@@ -175,26 +169,35 @@ fn take_lock(dir: &Path) -> Result<File, OpenError> {
     }
 }
 
-fn is_ready(lock: &mut File, dir: &Path) -> Result<bool, OpenError> {
-    let mut content = Vec::new();
-    lock.read_to_end(&mut content).map_err(io_error("read", &dir.join(LOCK_FILE)))?;
-    Ok(content.starts_with(READY))
+fn set_state(mut lock: &File, dir: &Path, state: &[u8]) -> io::Result<()> {
+    lock.set_len(0)?;
+    lock.write_all(state)?;
+    lock.sync_all()?;
+    File::open(dir)?.sync_all()
 }
 
-/// Deletes what a kill can leave behind and sled does not open.
-fn remove_leftovers(dir: &Path, ready: bool) -> Result<(), OpenError> {
+/// Deletes what a kill or a power loss can leave behind and sled does not open; returns whether the set-up is complete.
+fn prepare(dir: &Path, lock: &mut File) -> Result<bool, OpenError> {
+    let mut state = Vec::new();
+    lock.read_to_end(&mut state).map_err(io_error("read", &dir.join(LOCK_FILE)))?;
+    // sled sets up its files without a sync. Nobody has used them yet, so they are simply made again.
+    let cut_short = state == SETTING_UP;
+    let mut empty = true;
     for entry in fs::read_dir(dir).map_err(io_error("list", dir))? {
         let entry = entry.map_err(io_error("list", dir))?;
-        let name = entry.file_name();
+        let (name, path) = (entry.file_name(), entry.path());
         let name = name.to_string_lossy();
         let half_written = name.starts_with("snap.") && name.ends_with(".generating");
-        // It holds constants of sled alone, and is written without a sync when the directory is set up.
-        let unsynced_constants = !ready && name == "conf";
-        if half_written || unsynced_constants {
-            fs::remove_file(entry.path()).map_err(io_error("remove", &entry.path()))?;
+        if half_written || (cut_short && (name == "conf" || name == "db" || name.starts_with("snap."))) {
+            fs::remove_file(&path).map_err(io_error("remove", &path))?;
+        } else if name != LOCK_FILE {
+            empty = false;
         }
     }
-    Ok(())
+    if empty && state != SETTING_UP {
+        set_state(lock, dir, SETTING_UP).map_err(io_error("sync", dir))?;
+    }
+    Ok(state == READY)
 }
 
 /// Opens sled, waiting a moment for threads of a store that this process has just closed.
