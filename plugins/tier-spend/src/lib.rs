@@ -62,3 +62,11 @@ impl TierRule for SpendTiers {
 }
 
 export_tier_rule!(SpendTiers);
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn cases() {
+        galenic_sdk::testing::tier_rule::<super::SpendTiers>(include_str!("../config.json"), include_str!("../cases.json"));
+    }
+}

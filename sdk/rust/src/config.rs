@@ -101,7 +101,7 @@ impl Errors {
 macro_rules! config {
     ($($item:item)*) => {$(
         #[derive(Clone, Debug, $crate::serde::Deserialize, $crate::schemars::JsonSchema)]
-        #[serde(crate = "galenic_sdk::serde", deny_unknown_fields, rename_all = "snake_case")]
+        #[serde(crate = "galenic_sdk::serde", deny_unknown_fields)]
         #[schemars(crate = "galenic_sdk::schemars")]
         $item
     )*};
