@@ -1,1 +1,269 @@
+//! Whatever happens to points, none are made and none are lost.
 
+use jiff::Timestamp;
+use proptest::prelude::*;
+
+use super::{
+    LedgerError,
+    counters::{self, CounterKey},
+    lots,
+    postings::{balance_at, post},
+    verify,
+};
+use crate::{
+    domain::{
+        money::Points,
+        points::{Account, Balances, Cause, Draw, House, LotKey, LotOrigin, Purse},
+    },
+    ids::{Id, MemberId, OfferId, OrderId, RefundId},
+    store::Store,
+};
+
+fn at(ms: i64) -> Timestamp {
+    Timestamp::from_millisecond(ms).expect("in range")
+}
+
+fn member() -> MemberId {
+    MemberId::from_bits(7)
+}
+
+fn order(n: u128) -> OrderId {
+    OrderId::from_bits(n)
+}
+
+fn balances(pending: i64, active: i64, held: i64) -> Balances {
+    Balances { pending: Points::new(pending), active: Points::new(active), held: Points::new(held) }
+}
+
+/// Something that can happen to one member's points; refused where it cannot.
+#[derive(Debug, Clone)]
+enum Step {
+    Earn(u8, i64),
+    Activate(u8, i64),
+    Hold(u8, i64),
+    Release(u8),
+    Capture(u8),
+    Restore(u8, i64),
+    ClawBack(u8, i64),
+    Expire,
+    Adjust(i64),
+}
+
+fn steps() -> impl Strategy<Value = (i64, Step)> {
+    let (n, points) = (0..6_u8, 0..300_i64);
+    let step = prop_oneof![
+        (n.clone(), points.clone()).prop_map(|(n, p)| Step::Earn(n, p)),
+        (n.clone(), 1..500_i64).prop_map(|(n, life)| Step::Activate(n, life)),
+        (n.clone(), points.clone()).prop_map(|(n, p)| Step::Hold(n, p)),
+        n.clone().prop_map(Step::Release),
+        n.clone().prop_map(Step::Capture),
+        (n.clone(), points.clone()).prop_map(|(n, p)| Step::Restore(n, p)),
+        (n, points).prop_map(|(n, p)| Step::ClawBack(n, p)),
+        Just(Step::Expire),
+        (-200..200_i64).prop_map(Step::Adjust),
+    ];
+    (-20..50_i64, step)
+}
+
+/// What the steps did to orders: what a service would know from its order rows.
+#[derive(Debug, Clone, Default)]
+struct Seen {
+    held: Vec<(u8, Vec<Draw>)>,
+    spent: Vec<(u8, Vec<Draw>, i64)>,
+    now: i64,
+    n: u128,
+}
+
+async fn apply(store: &Store, seen: &mut Seen, step: &Step) {
+    seen.n += 1;
+    let (now, step, held, spent, n) = (at(seen.now), step.clone(), seen.held.clone(), seen.spent.clone(), seen.n);
+    let draws_of = move |n: u8| held.iter().find(|(of, _)| *of == n).map(|(_, draws)| draws.clone());
+    let spent_of = move |n: u8| spent.iter().find(|(of, ..)| *of == n).cloned();
+    let what = step.clone();
+    let done: Result<Vec<Draw>, LedgerError> = store
+        .run(now, move |tx| {
+            let (m, refund) = (member(), RefundId::from_bits(n));
+            match &what {
+                Step::Earn(o, p) => lots::earn(tx, m, order(u128::from(*o) + n * 100), Points::new(*p))?,
+                Step::Activate(o, life) => {
+                    for back in 1..=n {
+                        let key = order(u128::from(*o) + (n - back) * 100);
+                        if lots::activate(tx, m, key, at(now.as_millisecond() + life))?.is_some() {
+                            break;
+                        }
+                    }
+                }
+                Step::Hold(o, p) => {
+                    if draws_of(*o).is_none() {
+                        return lots::hold(tx, m, order(u128::from(*o)), Points::new(*p), now);
+                    }
+                }
+                Step::Release(o) => {
+                    lots::release(tx, m, order(u128::from(*o)), &draws_of(*o).unwrap_or_default())?;
+                }
+                Step::Capture(o) => {
+                    lots::capture(tx, m, order(u128::from(*o)), &draws_of(*o).unwrap_or_default())?;
+                }
+                Step::Restore(o, p) => {
+                    if let Some((_, draws, back)) = spent_of(*o) {
+                        let all: i64 = draws.iter().map(|draw| draw.points.get()).sum();
+                        let now_back = Points::new((*p).min(all - back));
+                        lots::restore(tx, m, refund, &draws, Points::new(back), now_back)?;
+                        return Ok(vec![Draw { lot: LotKey { expires_at: now, origin: LotOrigin(0) }, points: now_back }]);
+                    }
+                }
+                Step::ClawBack(o, p) => {
+                    lots::claw_back(tx, m, order(u128::from(*o)), refund, Points::new(*p), None)?;
+                }
+                Step::Expire => drop(lots::expire(tx, m, now)?),
+                Step::Adjust(p) if *p < 0 => lots::take_away(tx, m, Points::new(-p), now)?,
+                Step::Adjust(p) => {
+                    let lot = LotKey { expires_at: at(now.as_millisecond() + 100), origin: LotOrigin(n) };
+                    lots::grant(tx, m, House::Adjusted, Points::new(*p), lot, Cause::Adjusted)?;
+                }
+            }
+            Ok(Vec::new())
+        })
+        .await;
+    let Ok(draws) = done else { return };
+    match step {
+        Step::Hold(o, _) if !draws.is_empty() => seen.held.push((o, draws)),
+        Step::Release(o) => seen.held.retain(|(of, _)| *of != o),
+        Step::Capture(o) => {
+            if let Some(i) = seen.held.iter().position(|(of, _)| *of == o) {
+                let (_, draws) = seen.held.remove(i);
+                seen.spent.retain(|(of, ..)| *of != o);
+                seen.spent.push((o, draws, 0));
+            }
+        }
+        Step::Restore(o, _) => {
+            for spent in seen.spent.iter_mut().filter(|(of, ..)| *of == o) {
+                spent.2 += draws.first().map_or(0, |draw| draw.points.get());
+            }
+        }
+        _ => {}
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(48))]
+
+    /// Σ of all accounts is zero, lots agree with purses and held points with open holds, after any history, with a clock
+    /// that may go back, on a store that runs everything twice.
+    #[test]
+    fn the_books_close_after_any_history(history in prop::collection::vec(steps(), 1..60), seed in 0..1_000_u64) {
+        let runtime = tokio::runtime::Builder::new_current_thread().build().expect("starts");
+        runtime.block_on(async {
+            let store = Store::model(seed);
+            let mut seen = Seen { now: 1_000, ..Seen::default() };
+            for (moved, step) in &history {
+                seen.now += moved;
+                apply(&store, &mut seen, step).await;
+            }
+            let report = verify::verify(&store).await.expect("reads");
+            prop_assert_eq!(report.sum, 0);
+            prop_assert_eq!(report.problems, Vec::<String>::new());
+            let now = store.read(|tx| lots::balances(tx, member(), None)).await.expect("reads");
+            let held: i64 = seen.held.iter().flat_map(|(_, draws)| draws).map(|draw| draw.points.get()).sum();
+            prop_assert_eq!(now.held, Points::new(held));
+            Ok(())
+        })?;
+    }
+
+    /// A budget is never exceeded and never leaks, whoever reserves and gives back.
+    #[test]
+    fn budgets_are_exact(limit in 0..200_i64, asks in prop::collection::vec((0..64_u16, 1..30_i64, any::<bool>()), 1..60)) {
+        let runtime = tokio::runtime::Builder::new_current_thread().build().expect("starts");
+        runtime.block_on(async {
+            let (store, key) = (Store::model(1), CounterKey::OfferUses(OfferId::from_bits(1)));
+            store.run(at(0), move |tx| counters::set_limit(tx, key, limit)).await.expect("writes");
+            let mut taken: Vec<(u16, i64)> = Vec::new();
+            for (near, amount, back) in asks {
+                let returned = if back { taken.pop() } else { None };
+                let got = store.run(at(1), move |tx| match returned {
+                    Some((near, amount)) => counters::give_back(tx, key, near, amount).map(|()| false),
+                    None => counters::reserve(tx, key, near, amount),
+                }).await.expect("runs");
+                let out: i64 = taken.iter().map(|(_, amount)| amount).sum();
+                if returned.is_none() {
+                    prop_assert_eq!(got, out + amount <= limit);
+                }
+                if got { taken.push((near, amount)) }
+                let out: i64 = taken.iter().map(|(_, amount)| amount).sum();
+                let left = store.read(move |tx| counters::left(tx, key)).await.expect("reads");
+                prop_assert_eq!(left, limit - out);
+            }
+            Ok(())
+        })?;
+    }
+}
+
+#[tokio::test]
+async fn points_go_from_pending_over_held_to_spent_and_back_to_their_lot() {
+    let store = Store::model(3);
+    let (m, o) = (member(), order(1));
+    let draws = store
+        .run(at(1_000), move |tx| {
+            lots::earn(tx, m, o, Points::new(100))?;
+            assert_eq!(lots::balances(tx, m, None)?, balances(100, 0, 0));
+            let lot = lots::activate(tx, m, o, at(9_000))?.expect("was pending");
+            assert_eq!(lots::activate(tx, m, o, at(9_000))?, None, "only once");
+            let draws = lots::hold(tx, m, order(2), Points::new(60), at(1_000))?;
+            assert_eq!(draws, [Draw { lot, points: Points::new(60) }]);
+            assert_eq!(lots::balances(tx, m, None)?, balances(0, 40, 60));
+            lots::capture(tx, m, order(2), &draws)?;
+            Ok::<_, LedgerError>(draws)
+        })
+        .await
+        .expect("runs");
+    store
+        .run(at(2_000), move |tx| {
+            lots::restore(tx, m, RefundId::from_bits(1), &draws, Points::ZERO, Points::new(10))?;
+            lots::restore(tx, m, RefundId::from_bits(2), &draws, Points::new(10), Points::new(50))?;
+            assert_eq!(lots::balances(tx, m, None)?, balances(0, 100, 0));
+            assert_eq!(lots::available(tx, m, at(8_999))?, Points::new(100));
+            assert_eq!(lots::available(tx, m, at(9_000))?, Points::ZERO, "dead, though not swept");
+            Ok::<_, LedgerError>(())
+        })
+        .await
+        .expect("runs");
+    let then = store.read(move |tx| lots::balances(tx, m, Some(at(1_500)))).await.expect("reads");
+    assert_eq!(then, balances(0, 40, 0), "as it was before the refund");
+    let swept = store.run(at(9_000), move |tx| lots::expire(tx, m, at(9_000))).await.expect("runs");
+    assert_eq!(swept, (Points::new(100), false));
+}
+
+#[tokio::test]
+async fn lots_are_spent_earliest_expiry_first_and_never_after_their_time() {
+    let store = Store::model(5);
+    let m = member();
+    store
+        .run(at(0), move |tx| {
+            for (n, expires) in [(1, 300), (2, 100), (3, 200)] {
+                let lot = LotKey { expires_at: at(expires), origin: LotOrigin(n) };
+                lots::grant(tx, m, House::Opening, Points::new(10), lot, Cause::Opening)?;
+            }
+            let draws = lots::hold(tx, m, order(1), Points::new(15), at(100))?;
+            let drawn: Vec<(u128, i64)> = draws.iter().map(|draw| (draw.lot.origin.0, draw.points.get())).collect();
+            assert_eq!(drawn, [(3, 10), (1, 5)], "lot 2 is dead at 100");
+            let error = lots::hold(tx, m, order(2), Points::new(6), at(100)).expect_err("5 are left");
+            assert!(matches!(error, LedgerError::Insufficient { balance, .. } if balance == Points::new(5)));
+            Ok::<_, LedgerError>(())
+        })
+        .await
+        .expect("runs");
+}
+
+#[tokio::test]
+async fn time_never_goes_back_within_an_account() {
+    let store = Store::model(9);
+    let (from, to) = (Account::House(House::Issued, 0), Account::Member(member(), Purse::Active));
+    for (ms, points) in [(1_000, 5), (400, 7), (2_000, 1)] {
+        let moved = store.run(at(ms), move |tx| post(tx, from, to, Points::new(points), Cause::Opening)).await;
+        moved.expect("posts");
+    }
+    for (ms, expect) in [(999, 0), (1_000, 12), (1_999, 12), (2_000, 13)] {
+        let held = store.read(move |tx| balance_at(tx, to, at(ms))).await.expect("reads");
+        assert_eq!(held, Points::new(expect), "at {ms}");
+    }
+}

@@ -1,0 +1,29 @@
+# Everything a fresh machine needs: Rust with rustup, a C compiler, make. `make demo` and `make test` do the rest.
+
+CARGO ?= cargo
+SHELL := /bin/bash
+
+.PHONY: setup build demo test lint doc bench fmt
+
+setup: ## install what is missing: the wasm target, the linter's and formatter's components
+	@rustup target list --installed | grep -qx wasm32-unknown-unknown || rustup target add wasm32-unknown-unknown
+	@cargo clippy --version >/dev/null 2>&1 || rustup component add clippy
+	@cargo fmt --version >/dev/null 2>&1 || rustup component add rustfmt
+	@command -v cc >/dev/null || { apt-get update -qq && apt-get install -y -qq gcc; }
+
+build: setup ## the release binary, reference plugins built in
+	$(CARGO) build --release --locked -p galenic
+
+demo: build ## a year of real orders through the engine, over HTTP
+	target/release/galenic demo
+
+test: setup ## every test: units, properties, plugins, end to end, crash rounds, house rules
+	$(CARGO) test --workspace --locked
+
+lint: setup ## format, lints, documentation: warnings are errors
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --workspace --all-targets --locked -- -D warnings
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps --locked
+
+bench: build ## measures into target/bench/*.json
+	target/release/galenic bench
