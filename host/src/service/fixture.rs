@@ -18,7 +18,7 @@ use crate::{
     ids::{Id as _, Ids, KeyId, PartnerId},
     members::vault::Vault,
     plugin::{Decisions, Engine, EngineConfig},
-    store::{SledOptions, Store},
+    store::{Barrier, SledOptions, Store},
 };
 
 /// Services that go away with everything they wrote.
@@ -42,22 +42,23 @@ impl Fixture {
     /// Over the model store, without any plugin: for use cases that ask none.
     pub(crate) fn without_rules(seed: u64) -> Self {
         let dir = TempDir::new().expect("a directory");
-        let services = services(&dir, Store::model(seed), seed);
+        let services = services(&dir, Store::model(seed), vault(&dir), seed);
         Self::over(services, dir)
     }
 
     /// Over sled on disk, with the reference plugins live.
     pub(crate) async fn sled() -> Self {
         let dir = TempDir::new().expect("a directory");
-        let services = services(&dir, on_disk(&dir), 1);
+        let services = on_disk(&dir, 1);
         Self::with_rules(Self::over(services, dir)).await
     }
 
     /// Closes the store and opens everything again, as a restart does; for [`Fixture::sled`] alone.
     pub(crate) async fn restart(self) -> Self {
         let (dir, now, requests) = (self.dir, self.services.clock.now(), self.requests);
-        self.services.store.close().await.expect("closes");
-        let restarted = services(&dir, on_disk(&dir), requests.load(Ordering::Relaxed) + 2);
+        self.services.store.clone().close().await.expect("closes");
+        drop(self.services);
+        let restarted = on_disk(&dir, requests.load(Ordering::Relaxed) + 2);
         restarted.clock.set(now).expect("is a manual clock");
         let fixture = Self { requests, ..Self::over(restarted, dir) };
         Self::with_rules(fixture).await
@@ -90,11 +91,18 @@ impl Fixture {
     }
 }
 
-fn on_disk(dir: &TempDir) -> Store {
-    Store::open(&dir.path().join("store"), SledOptions::standard(), Vec::new()).expect("opens")
+fn vault(dir: &TempDir) -> Arc<Vault> {
+    Arc::new(Vault::unlock(dir.path(), [7; 32]).expect("a vault"))
 }
 
-fn services(dir: &TempDir, store: Store, seed: u64) -> Services {
+fn on_disk(dir: &TempDir, seed: u64) -> Services {
+    let vault = vault(dir);
+    let barriers: Vec<Arc<dyn Barrier>> = vec![Arc::<Vault>::clone(&vault)];
+    let store = Store::open(&dir.path().join("store"), SledOptions::standard(), barriers).expect("a store");
+    services(dir, store, vault, seed)
+}
+
+fn services(dir: &TempDir, store: Store, vault: Arc<Vault>, seed: u64) -> Services {
     // Compiled artefacts are shared by all tests and all runs.
     let cache = PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../target/tmp/artefacts"));
     let engine = Engine::new(EngineConfig { sandboxes: 4, ..EngineConfig::standard(Some(cache)) }).expect("an engine");
@@ -110,7 +118,7 @@ fn services(dir: &TempDir, store: Store, seed: u64) -> Services {
     };
     Services {
         store,
-        vault: Arc::new(Vault::open(&dir.path().join("keys"), [7; 32]).expect("a vault")),
+        vault,
         engine: Arc::new(engine),
         decisions: Arc::new(Decisions::open(&dir.path().join("decisions")).expect("decisions")),
         clock: Arc::new(Clock::manual(start)),
