@@ -97,10 +97,14 @@ impl Services {
 fn visible_coupon(tx: &mut Tx<'_>, caller: Caller, id: CouponId) -> Result<Coupon, Error> {
     let unknown = || Error::unknown("coupon", id);
     let coupon = tx.get(&COUPONS, &id)?.ok_or_else(unknown)?;
-    if caller.sees(coupon.partner) || members::visible_member(tx, caller, coupon.member).is_ok() {
+    if caller.sees(coupon.partner) {
         return Ok(coupon);
     }
-    Err(unknown())
+    match members::visible_member(tx, caller, coupon.member) {
+        Ok(_) => Ok(coupon),
+        Err(Error::Unknown { .. }) => Err(unknown()),
+        Err(error) => Err(error),
+    }
 }
 
 fn issue(
@@ -170,16 +174,4 @@ fn expiry(offer: &Offer, now: Timestamp) -> Option<Timestamp> {
             Some(offer.ends_at.map_or(dies, |end| end.min(dies)))
         }
     }
-}
-
-/// Moves a coupon to another state, with the index of those in hand. The member's revision is the caller's to move.
-pub(super) fn put_state(tx: &mut Tx<'_>, coupon: &mut Coupon, state: CouponState) -> Result<(), Error> {
-    let was_in_hand = coupon.state == CouponState::Issued;
-    coupon.state = state;
-    let in_hand = state == CouponState::Issued;
-    if was_in_hand != in_hand {
-        tx.delete(&COUPONS_OF_MEMBER, &(coupon.member, was_in_hand, coupon.id))?;
-        tx.put(&COUPONS_OF_MEMBER, &(coupon.member, in_hand, coupon.id), &())?;
-    }
-    Ok(tx.put(&COUPONS, &coupon.id, coupon)?)
 }

@@ -223,7 +223,7 @@ impl KeyHash {
 
 impl Key for KeyHash {
     fn encode(&self, to: &mut Vec<u8>) {
-        self.0.encode(to);
+        Key::encode(&self.0, to);
     }
 
     fn decode(from: &mut &[u8]) -> Option<Self> {

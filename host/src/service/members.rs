@@ -5,6 +5,8 @@
 
 mod profile;
 
+use std::sync::Arc;
+
 use jiff::Timestamp;
 
 pub use profile::{Change, ProfileChange};
@@ -58,22 +60,13 @@ impl Services {
             return Ok(done);
         }
         let member = self.new_member(caller.partner, new.external_id, now)?;
-        let id = member.id;
-        self.vault.create(id, [self.ids.bytes()], [self.ids.bytes()])?;
+        let (id, wanted) = (member.id, member.clone());
+        self.store.read(move |tx| external_id_is_free(tx, &wanted)).await?;
+        // The vault is on disk no later than the commit. Keys that no commit follows seal nothing and harm nobody.
+        self.vault.create(id, [self.ids.bytes(), self.ids.bytes()], [self.ids.bytes(), self.ids.bytes()])?;
         let sealed = self.seal(id, &new.profile)?;
         let run = self.store.run(now, move |tx| once.once(tx, |tx| register(tx, &member, &sealed)));
-        let done: Result<Done<Member>, Error> = run.await;
-        // The keys were made before the commit, so that no profile is ever without its key. Where it is certain that
-        // nothing was committed, they go again; after a failure of the store they stay, which harms nobody.
-        let unused = match &done {
-            Ok(done) => done.replayed,
-            Err(error) => matches!(error, Error::Taken { .. } | Error::KeyReused),
-        };
-        if unused {
-            self.vault.destroy(id, KeyClass::Profile)?;
-            self.vault.destroy(id, KeyClass::Statutory)?;
-        }
-        done
+        run.await
     }
 
     /// One member.
@@ -192,7 +185,7 @@ impl Services {
             return Ok(done);
         }
         let _: Member = self.store.read(move |tx| visible_member(tx, caller, id)).await?;
-        self.vault.destroy(id, KeyClass::Profile)?;
+        self.destroy_profile_key(id).await?;
         let run = self.store.run(now, move |tx| {
             once.once(tx, |tx| {
                 let mut member = visible_member(tx, caller, id)?;
@@ -251,6 +244,13 @@ impl Services {
         read.await
     }
 
+    /// Returns when the key is gone from the disk.
+    async fn destroy_profile_key(&self, id: MemberId) -> Result<(), Error> {
+        let vault = Arc::clone(&self.vault);
+        let task = tokio::task::spawn_blocking(move || vault.destroy(id, KeyClass::Profile));
+        Ok(task.await.map_err(|stopped| Error::Io { what: "destroy a key", source: std::io::Error::other(stopped) })??)
+    }
+
     fn seal(&self, id: MemberId, profile: &Profile) -> Result<Vec<u8>, Error> {
         let plain = minicbor::to_vec(profile).map_err(|error| StoreError::Encode {
             table: PROFILES.name(),
@@ -276,13 +276,18 @@ fn destroyed_is_erased(error: VaultError) -> Error {
     }
 }
 
+fn external_id_is_free(tx: &mut Tx<'_>, member: &Member) -> Result<(), Error> {
+    let Some(external_id) = &member.external_id else { return Ok(()) };
+    match tx.get(&MEMBERS_BY_EXTERNAL_ID, &(member.partner, external_id.as_str().to_owned()))? {
+        None => Ok(()),
+        Some(holder) => Err(Error::Taken { what: "member", name: external_id.clone(), id: holder.to_string() }),
+    }
+}
+
 fn register(tx: &mut Tx<'_>, member: &Member, sealed: &Vec<u8>) -> Result<Member, Error> {
+    external_id_is_free(tx, member)?;
     if let Some(external_id) = &member.external_id {
-        let row = (member.partner, external_id.as_str().to_owned());
-        if let Some(holder) = tx.get(&MEMBERS_BY_EXTERNAL_ID, &row)? {
-            return Err(Error::Taken { what: "member", name: external_id.clone(), id: holder.to_string() });
-        }
-        tx.put(&MEMBERS_BY_EXTERNAL_ID, &row, &member.id)?;
+        tx.put(&MEMBERS_BY_EXTERNAL_ID, &(member.partner, external_id.as_str().to_owned()), &member.id)?;
     }
     let patient = Patient { id: member.self_patient, member: member.id, relation: Relation::Itself };
     tx.put(&MEMBERS, &member.id, member)?;

@@ -7,6 +7,8 @@ mod check;
 pub mod coupons;
 pub mod error;
 mod facts;
+#[cfg(test)]
+pub(crate) mod fixture;
 pub mod idempotency;
 pub mod keys;
 pub mod members;
@@ -48,6 +50,10 @@ pub struct Services {
     pub engine: Arc<Engine>,
     /// Recorded decisions.
     pub decisions: Arc<Decisions>,
+    /// Keys that authentication has seen.
+    pub keys: Arc<keys::KeyCache>,
+    /// Releases that are ready but not live.
+    pub shelf: Arc<releases::Shelf>,
     /// How releases of the tier slot take over from each other.
     pub tier_policies: Arc<rules::TierPolicies>,
     /// What time it is.

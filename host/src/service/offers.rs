@@ -6,13 +6,16 @@
 
 mod terms;
 
+use std::sync::Arc;
+
 use jiff::Timestamp;
 use serde_json::{Map, Value as Json};
 
 use super::{
     Caller, Done, Error, Idempotency, Page, PageRequest, Services,
     check::Checks,
-    releases::{COUPON_SLOT, PluginRefusal, is_slot_name},
+    releases::{PluginRefusal, is_slot_name},
+    rules::COUPON_SLOT,
     tables::{ACTIVE_RELEASES, AUTOMATIC_OFFERS, OFFERS, OFFERS_BY_CODE},
 };
 use crate::{
@@ -206,8 +209,8 @@ impl Services {
     }
 
     /// The policy that answers in a slot.
-    fn live_policy(&self, slot: &str) -> Result<std::sync::Arc<Release>, Error> {
-        let live = self.engine.slot(slot, Kind::CouponPolicy).and_then(|slot| slot.live());
+    fn live_policy(&self, slot: &str) -> Result<Arc<Release>, Error> {
+        let live = self.live_release(slot, Kind::CouponPolicy);
         live.ok_or_else(|| Error::field("/slot", format!("`{slot}` has no live coupon policy")))
     }
 

@@ -21,6 +21,8 @@ use crate::{
 pub const MEMBERS: Table<MemberId, Member> = Table::new(16, "members.v1");
 /// Members by what their partner calls them.
 pub const MEMBERS_BY_EXTERNAL_ID: Table<(PartnerId, String), MemberId> = Table::new(17, "members-by-external-id.v1");
+/// Members by the partner that registered them.
+pub const MEMBERS_OF_PARTNER: Table<(PartnerId, MemberId), ()> = Table::new(21, "members-of-partner.v1");
 /// Profiles, sealed under the person's profile key.
 pub const PROFILES: Table<MemberId, Vec<u8>> = Table::new(18, "profiles.v1");
 /// Patients by member.
@@ -69,6 +71,6 @@ pub const KEYS_BY_ID: Table<KeyId, KeyHash> = Table::new(67, "keys-by-id.v1");
 /// Admitted plugin modules by digest; their bytes lie beside the store.
 pub const MODULES: Table<String, StoredModule> = Table::new(70, "modules.v1");
 /// Releases by slot and number.
-pub const RELEASES: Table<(String, u32), StoredRelease> = Table::new(71, "releases.v1");
+pub const RELEASES: Table<(String, u64), StoredRelease> = Table::new(71, "releases.v1");
 /// The release that answers in each slot.
 pub const ACTIVE_RELEASES: Table<String, ActiveRelease> = Table::new(72, "active-releases.v1");

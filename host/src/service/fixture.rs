@@ -1,0 +1,132 @@
+//! Services over a store of their own, for tests: on a clock that stands still and with ids that repeat.
+
+use std::{
+    path::PathBuf,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use jiff::{SignedDuration, Timestamp, tz::TimeZone};
+use tempfile::TempDir;
+
+use super::{Caller, Idempotency, Services, Settings};
+use crate::{
+    clock::Clock,
+    domain::money::{BasisPoints, Money},
+    ids::{Id as _, Ids, KeyId, PartnerId},
+    members::vault::Vault,
+    plugin::{Decisions, Engine, EngineConfig},
+    store::{Barrier, SledOptions, Store},
+};
+
+/// Services that go away with everything they wrote.
+pub(crate) struct Fixture {
+    /// The services.
+    pub(crate) services: Services,
+    /// A partner's key that sees what the partner made.
+    pub(crate) shop: Caller,
+    /// An operator's key that sees everything.
+    pub(crate) operator: Caller,
+    dir: TempDir,
+    requests: AtomicU64,
+}
+
+impl Fixture {
+    /// Over the model store, with the reference plugins live: every closure is run again and again.
+    pub(crate) async fn model(seed: u64) -> Self {
+        Self::with_rules(Self::without_rules(seed)).await
+    }
+
+    /// Over the model store, without any plugin: for use cases that ask none.
+    pub(crate) fn without_rules(seed: u64) -> Self {
+        let dir = TempDir::new().expect("a directory");
+        let services = services(&dir, Store::model(seed), vault(&dir), seed);
+        Self::over(services, dir)
+    }
+
+    /// Over sled on disk, with the reference plugins live.
+    pub(crate) async fn sled() -> Self {
+        let dir = TempDir::new().expect("a directory");
+        let services = on_disk(&dir, 1);
+        Self::with_rules(Self::over(services, dir)).await
+    }
+
+    /// Closes the store and opens everything again, as a restart does; for [`Fixture::sled`] alone.
+    pub(crate) async fn restart(self) -> Self {
+        let (dir, now, requests) = (self.dir, self.services.clock.now(), self.requests);
+        self.services.store.clone().close().await.expect("closes");
+        drop(self.services);
+        let restarted = on_disk(&dir, requests.load(Ordering::Relaxed) + 2);
+        restarted.clock.set(now).expect("is a manual clock");
+        let fixture = Self { requests, ..Self::over(restarted, dir) };
+        Self::with_rules(fixture).await
+    }
+
+    /// The idempotency of a request that was never made before.
+    pub(crate) fn once(&self) -> Idempotency {
+        let number = self.requests.fetch_add(1, Ordering::Relaxed);
+        Idempotency { partner: self.shop.partner, key: format!("request-{number}"), fingerprint: [0; 32] }
+    }
+
+    /// Lets time pass.
+    pub(crate) fn wait(&self, time: SignedDuration) {
+        let then = self.services.clock.now().checked_add(time).expect("a time");
+        self.services.clock.set(then).expect("is a manual clock");
+    }
+
+    fn over(services: Services, dir: TempDir) -> Self {
+        let caller = |partner: u128, sees_all| Caller {
+            key: KeyId::from_bits(partner),
+            partner: PartnerId::from_bits(partner),
+            sees_all,
+        };
+        Self { services, shop: caller(2, false), operator: caller(1, true), dir, requests: AtomicU64::new(0) }
+    }
+
+    async fn with_rules(self) -> Self {
+        self.services.restore_releases().await.expect("the reference plugins go live");
+        self
+    }
+}
+
+fn vault(dir: &TempDir) -> Arc<Vault> {
+    Arc::new(Vault::unlock(dir.path(), [7; 32]).expect("a vault"))
+}
+
+fn on_disk(dir: &TempDir, seed: u64) -> Services {
+    let vault = vault(dir);
+    let barriers: Vec<Arc<dyn Barrier>> = vec![Arc::<Vault>::clone(&vault)];
+    let store = Store::open(&dir.path().join("store"), SledOptions::standard(), barriers).expect("a store");
+    services(dir, store, vault, seed)
+}
+
+fn services(dir: &TempDir, store: Store, vault: Arc<Vault>, seed: u64) -> Services {
+    // Compiled artefacts are shared by all tests and all runs.
+    let cache = PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../target/tmp/artefacts"));
+    let engine = Engine::new(EngineConfig { sandboxes: 4, ..EngineConfig::standard(Some(cache)) }).expect("an engine");
+    let start: Timestamp = "2026-03-01T04:00:00Z".parse().expect("a time");
+    let settings = Settings {
+        currency: "CNY".to_owned(),
+        zone: TimeZone::get("Asia/Shanghai").expect("a zone"),
+        quote_holds: SignedDuration::from_mins(15),
+        order_holds: SignedDuration::from_mins(30),
+        points_value_per_100: Money::new(100),
+        points_most: BasisPoints::new(5_000),
+        coupons_per_quote: 20,
+    };
+    Services {
+        store,
+        vault,
+        engine: Arc::new(engine),
+        decisions: Arc::new(Decisions::open(&dir.path().join("decisions")).expect("decisions")),
+        clock: Arc::new(Clock::manual(start)),
+        ids: Arc::new(Ids::seeded(seed)),
+        settings: Arc::new(settings),
+        modules: dir.path().join("modules").into(),
+        keys: Arc::default(),
+        shelf: Arc::default(),
+        tier_policies: Arc::default(),
+    }
+}
