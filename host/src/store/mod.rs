@@ -25,6 +25,8 @@ mod writer;
 #[cfg(test)]
 mod conformance;
 #[cfg(test)]
+mod golden;
+#[cfg(test)]
 mod sled_tests;
 
 use std::{path::Path, sync::Arc};
