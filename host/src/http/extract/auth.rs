@@ -21,7 +21,7 @@ use crate::{
 };
 
 /// The caller and what the key may do, as found by [`authenticate`].
-#[derive(Clone)]
+#[derive(Clone, Copy)]
 pub(crate) struct Authenticated {
     /// Who.
     pub(crate) caller: Caller,
@@ -59,14 +59,8 @@ pub(crate) mod needs {
     }
 
     needs! {
-        MembersRead MembersWrite MembersPersonal
-        ProductsRead ProductsWrite
-        CouponsRead CouponsIssue
-        OrdersRead OrdersWrite
-        PointsRead PointsAdjust
-        OffersRead OffersWrite
-        PluginsRead PluginsWrite
-        KeysManage OpsRead ClockSet
+        MembersRead MembersWrite CatalogueRead CatalogueWrite OffersRead OffersWrite CouponsRead CouponsWrite
+        OrdersRead OrdersWrite PointsRead PointsWrite PluginsRead PluginsWrite KeysRead KeysWrite Operate
     }
 }
 
@@ -77,7 +71,7 @@ impl<S: Needs> FromRequestParts<Api> for Allowed<S> {
         let Some(found) = parts.extensions.get::<Authenticated>() else {
             return Err(unauthenticated("send an API key: `Authorization: Bearer <key>`", None));
         };
-        if found.scopes.allows(S::SCOPE) {
+        if found.scopes.contains(S::SCOPE) {
             return Ok(Self(found.caller, PhantomData));
         }
         let scope = S::SCOPE.name();

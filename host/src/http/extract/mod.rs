@@ -5,5 +5,5 @@ mod body;
 mod params;
 
 pub(crate) use auth::{Allowed, Authenticated, Needs, authenticate, needs};
-pub(crate) use body::{Empty, InFlightKeys, Json, Once, OnceHeader, Payload, Plain, Wasm};
-pub(crate) use params::{IfMatch, PageQuery, Path, Query};
+pub(crate) use body::{Empty, Fingerprints, InFlightKeys, Json, Once, OnceHeader, Payload, Plain, Wasm};
+pub(crate) use params::{IfMatch, IfMatchHeader, PageQuery, Path, Query, hex};
