@@ -13,7 +13,7 @@ mod plugin;
 mod points;
 mod product;
 mod reason;
-mod schema;
+pub(crate) mod schema;
 mod status;
 
 use serde::Serialize;
