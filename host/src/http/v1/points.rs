@@ -52,8 +52,6 @@ struct AdjustmentBody {
     /// Granted; taken where negative.
     #[schema(example = 100)]
     points: i64,
-    /// Why, for the record. No personal data.
-    reason: String,
 }
 
 /// Reads a member's balances.
@@ -94,7 +92,7 @@ async fn entries(
     params(OnceHeader), request_body = AdjustmentBody,
     responses(
         (status = 200, body = BalancesView),
-        (status = 409, description = "not-enough-points"),
+        (status = 409, description = "points-not-available"),
         (status = 410, description = "member-erased"),
     ),
 )]
@@ -104,6 +102,6 @@ async fn adjust(
     Path(id): Path<MemberId>,
     Once { key, body: Json(body), .. }: Once<Json<AdjustmentBody>>,
 ) -> Result<Reply<BalancesView>, Problem> {
-    let done = api.services.adjust_points(*caller, key, id, Points::new(body.points), body.reason).await?;
+    let done = api.services.adjust_points(*caller, key, id, Points::new(body.points)).await?;
     Ok(Reply::ok(done.value.into()).replayed(done.replayed))
 }

@@ -14,7 +14,7 @@ mod points;
 mod product;
 mod reason;
 pub(crate) mod schema;
-mod status;
+pub(crate) mod status;
 
 use serde::Serialize;
 use utoipa::ToSchema;
