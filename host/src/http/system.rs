@@ -21,6 +21,7 @@ use super::{
     trace,
     views::status,
 };
+use crate::plugin::BreakerState;
 
 /// Routes that stand beside the versioned ones.
 pub(super) fn routes() -> OpenApiRouter<Api> {
@@ -115,7 +116,7 @@ fn publish(api: &Api) {
         metrics::counter!("galenic_plugin_fuel_total", &labels).absolute(release.fuel);
         metrics::gauge!("galenic_plugin_p50_seconds", &labels).set(release.p50.as_secs_f64());
         metrics::gauge!("galenic_plugin_p99_seconds", &labels).set(release.p99.as_secs_f64());
-        let open = status::breaker(release.breaker) != "closed";
+        let open = release.breaker != BreakerState::Closed;
         metrics::gauge!("galenic_plugin_breaker_open", &labels).set(f64::from(u8::from(open)));
         for (code, count) in release.faults {
             let [slot, number] = labels.clone();

@@ -92,7 +92,7 @@ async fn entries(
     params(OnceHeader), request_body = AdjustmentBody,
     responses(
         (status = 200, body = BalancesView),
-        (status = 409, description = "points-not-available"),
+        (status = 409, description = "not-enough-points"),
         (status = 410, description = "member-erased"),
     ),
 )]

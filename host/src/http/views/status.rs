@@ -7,7 +7,7 @@ use utoipa::ToSchema;
 
 use crate::{
     ledger::verify::LedgerReport,
-    plugin::{BreakerState, ReleaseStats},
+    plugin::ReleaseStats,
     store::{GROUP_SIZE_BOUNDS, StoreStats},
 };
 
@@ -157,15 +157,6 @@ impl StatsView {
     }
 }
 
-/// The breaker's state as JSON and metrics name it.
-pub(crate) fn breaker(state: BreakerState) -> &'static str {
-    match state {
-        BreakerState::Closed => "closed",
-        BreakerState::Open => "open",
-        BreakerState::HalfOpen => "half-open",
-    }
-}
-
 impl From<ReleaseStats> for ReleaseStatsView {
     fn from(stats: ReleaseStats) -> Self {
         Self {
@@ -178,7 +169,7 @@ impl From<ReleaseStats> for ReleaseStatsView {
             fuel: stats.fuel,
             fuel_mean: stats.fuel_mean,
             in_flight: stats.in_flight,
-            breaker: breaker(stats.breaker),
+            breaker: stats.breaker.name(),
             p50_ns: nanos(stats.p50),
             p99_ns: nanos(stats.p99),
             max_ns: nanos(stats.max),
