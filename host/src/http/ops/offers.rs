@@ -108,7 +108,7 @@ fn general() -> Purpose {
 #[utoipa::path(
     post, path = "/ops/v1/offers", tag = "offers", security(("api_key" = ["offers:write"])),
     params(OnceHeader), request_body = NewOfferBody,
-    responses((status = 201, body = OfferView), (status = 409, description = "already-exists, plugin refusals")),
+    responses((status = 201, body = OfferView), (status = 409, description = "already-exists")),
 )]
 async fn define(
     State(api): State<Api>,
@@ -211,7 +211,7 @@ async fn pause(
 #[utoipa::path(
     post, path = "/ops/v1/offers/{offer}/resume", tag = "offers", security(("api_key" = ["offers:write"])),
     params(OnceHeader),
-    responses((status = 200, body = OfferView), (status = 409, description = "offer-not-issuable, plugin refusals")),
+    responses((status = 200, body = OfferView), (status = 409, description = "offer-not-issuable, offer-terms-unknown")),
 )]
 async fn resume(
     State(api): State<Api>,

@@ -9,7 +9,7 @@ mod key;
 mod member;
 mod offer;
 mod order;
-mod plugin;
+pub(crate) mod plugin;
 mod points;
 mod product;
 mod reason;
