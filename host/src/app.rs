@@ -1,0 +1,305 @@
+//! The wiring: the only file that knows every room.
+//!
+//! [`App::open`] opens everything in a data directory and makes the releases live that were live before; [`App::run`]
+//! serves until it is told to stop and closes everything again. [`App::start`] does the same in the background, for the
+//! demo and for tests.
+//!
+//! The data directory: `store/` the ordered map, `decisions/` recorded decisions, `keys/` the keys of personal data,
+//! `modules/` plugin bytes by digest, `cache/` compiled plugins, `master.key` where the environment brings none.
+
+use std::{
+    fs,
+    io::Write as _,
+    net::SocketAddr,
+    os::unix::fs::OpenOptionsExt as _,
+    path::Path,
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
+
+use anyhow::Context as _;
+use hmac::{Hmac, KeyInit as _, Mac as _};
+use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
+use sha2::Sha256;
+use tokio::{net::TcpListener, sync::watch, task::JoinHandle};
+
+use crate::{
+    cli::config::{Config, Secrets, key_bytes},
+    clock::Clock,
+    http::{Http, HttpConfig},
+    ids::Ids,
+    members::vault::Vault,
+    plugin::{Decisions, Engine, EngineConfig},
+    service::Services,
+    store::{Barrier, Store},
+};
+
+/// Timers are looked for this often.
+const TIMERS_EVERY: Duration = Duration::from_secs(1);
+/// Timers fired in one go; the rest follows at once.
+const TIMERS_AT_ONCE: usize = 256;
+/// Old quotes are swept, and metrics kept small, every so many looks for timers.
+const UPKEEP_EVERY: u32 = 30;
+
+/// An open deployment.
+pub struct App {
+    services: Services,
+    config: Config,
+    http: Http,
+    metrics: PrometheusHandle,
+}
+
+/// A deployment that runs in the background.
+pub struct Running {
+    address: SocketAddr,
+    services: Services,
+    stop: watch::Sender<bool>,
+    done: JoinHandle<anyhow::Result<()>>,
+}
+
+impl App {
+    /// Opens everything in the configured data directory, and makes what was live before live again.
+    ///
+    /// # Errors
+    ///
+    /// Names what cannot be opened, and why.
+    pub async fn open(config: Config, secrets: &Secrets, clock: Clock, ids: Ids) -> anyhow::Result<Self> {
+        let master_key = master_key(&config.store.data, secrets)?;
+        let services = open_services(&config, master_key, clock, ids).await?;
+        services.restore_releases().await.context("cannot restore the plugin releases")?;
+        if let Some(secret) = &secrets.operator_key {
+            let key = services.seed_operator_key(secret).await.context("GALENIC_OPERATOR_KEY")?;
+            if key.revoked_at.is_some() {
+                tracing::warn!(key = %key.id, "GALENIC_OPERATOR_KEY names a key that was revoked: it opens nothing");
+            }
+        }
+        let http = HttpConfig {
+            bounds: config.bounds(),
+            request_max: Duration::from_secs(config.server.request_seconds_max.into()),
+            rates: config.rates(),
+            fingerprint_secret: derived(&master_key, b"galenic/idempotency-fingerprint"),
+        };
+        let metrics = metrics_recorder()?;
+        let http = Http::new(services.clone(), http, metrics.clone())?;
+        Ok(Self { services, config, http, metrics })
+    }
+
+    /// The use cases, for those that drive them without HTTP.
+    pub fn services(&self) -> &Services {
+        &self.services
+    }
+
+    /// Serves on `listener` until `stop` is ready. Requests in flight finish, the store is flushed.
+    ///
+    /// # Errors
+    ///
+    /// If the metrics listener cannot be bound, or the store cannot be closed.
+    pub async fn run(self, listener: TcpListener, stop: impl Future<Output = ()>) -> anyhow::Result<()> {
+        let metrics_listener = match self.config.server.metrics_listen {
+            Some(address) => Some(bind(address).await?),
+            None => None,
+        };
+        let (stopping, stopped) = watch::channel(false);
+        let timers = tokio::spawn(upkeep(self.services.clone(), self.metrics, stopped.clone()));
+        let metrics_server = metrics_listener.map(|listener| {
+            let (http, stopped) = (self.http.clone(), stopped.clone());
+            tokio::spawn(async move { http.serve_metrics(listener, until(stopped)).await })
+        });
+        let cut_off = self.http.serve(listener, stop).await;
+        stopping.send_replace(true);
+        timers.await.context("the timer loop panicked")?;
+        if let Some(server) = metrics_server {
+            server.await.context("the metrics server panicked")?;
+        }
+        self.services.store.close().await.context("cannot close the store")?;
+        tracing::info!(cut_off, "stopped");
+        Ok(())
+    }
+
+    /// Serves in the background on an address, port 0 for any free one.
+    ///
+    /// # Errors
+    ///
+    /// If the address cannot be bound.
+    pub async fn start(self, address: SocketAddr) -> anyhow::Result<Running> {
+        let listener = bind(address).await?;
+        let address = listener.local_addr().context("the listener has no address")?;
+        let (stop, stopped) = watch::channel(false);
+        let services = self.services.clone();
+        let done = tokio::spawn(self.run(listener, until(stopped)));
+        Ok(Running { address, services, stop, done })
+    }
+}
+
+impl Running {
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// The use cases behind it.
+    pub fn services(&self) -> &Services {
+        &self.services
+    }
+
+    /// Drains, flushes and closes.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`App::run`].
+    pub async fn stop(self) -> anyhow::Result<()> {
+        let Self { stop, done, services, .. } = self;
+        drop(services);
+        stop.send_replace(true);
+        done.await.context("the server panicked")?
+    }
+}
+
+/// A listener on an address.
+///
+/// # Errors
+///
+/// Names the address.
+pub async fn bind(address: SocketAddr) -> anyhow::Result<TcpListener> {
+    TcpListener::bind(address).await.with_context(|| format!("cannot listen on {address}"))
+}
+
+/// Opens the rooms and hands them to the use cases. No release is live yet.
+///
+/// # Errors
+///
+/// Names what cannot be opened, and why.
+pub async fn open_services(config: &Config, master_key: [u8; 32], clock: Clock, ids: Ids) -> anyhow::Result<Services> {
+    let data = config.store.data.clone();
+    let (engine, decisions) = (engine_config(config), config.plugins.decisions_segment_mb << 20);
+    let sled = config.sled_options();
+    let opened = tokio::task::spawn_blocking(move || {
+        fs::create_dir_all(&data).with_context(|| format!("cannot make the data directory {}", data.display()))?;
+        let vault = Arc::new(Vault::open(&data.join("keys"), master_key).context("cannot open the keys of personal data")?);
+        let decisions = Decisions::open(&data.join("decisions"), decisions).context("cannot open the recorded decisions")?;
+        let decisions = Arc::new(decisions);
+        let barriers: Vec<Arc<dyn Barrier>> = vec![decisions.clone(), vault.clone()];
+        let store = Store::open(&data.join("store"), sled, barriers).context("cannot open the store")?;
+        let engine = Engine::new(engine).context("cannot start the plugin engine")?;
+        let modules = data.join("modules");
+        fs::create_dir_all(&modules).with_context(|| format!("cannot make {}", modules.display()))?;
+        anyhow::Ok((vault, decisions, store, engine, modules))
+    });
+    let (vault, decisions, store, engine, modules) = opened.await.context("opening panicked")??;
+    Ok(Services {
+        store,
+        vault,
+        engine: Arc::new(engine),
+        decisions,
+        tier_policies: Arc::default(),
+        clock: Arc::new(clock),
+        ids: Arc::new(ids),
+        settings: Arc::new(config.settings()?),
+        modules: modules.into(),
+        keys: Arc::default(),
+        shelf: Arc::default(),
+    })
+}
+
+fn engine_config(config: &Config) -> EngineConfig {
+    EngineConfig {
+        cache_bytes_max: config.plugins.cache_mb << 20,
+        sandboxes: config.plugins.sandboxes,
+        pool_wait: Duration::from_millis(config.plugins.pool_wait_ms.into()),
+        module_bytes_max: (config.plugins.module_mb_max as usize) << 20,
+        ..EngineConfig::standard(Some(config.store.data.join("cache")))
+    }
+}
+
+/// The key that seals all other keys: from the environment, else from a file that only its owner reads, made at the
+/// first start.
+///
+/// # Errors
+///
+/// If the file cannot be read or made, or holds no key.
+pub fn master_key(data: &Path, secrets: &Secrets) -> anyhow::Result<[u8; 32]> {
+    if let Some(key) = secrets.master_key {
+        return Ok(key);
+    }
+    let path = data.join("master.key");
+    match fs::read_to_string(&path) {
+        Ok(text) => key_bytes(&text).with_context(|| format!("{} holds no key of 64 hexadecimal digits", path.display())),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            let key: [u8; 32] = Ids::random().bytes();
+            write_key(data, &path, &key).with_context(|| format!("cannot make {}", path.display()))?;
+            tracing::warn!(
+                path = %path.display(),
+                "made a master key beside the data: back it up apart from it, or set GALENIC_MASTER_KEY"
+            );
+            Ok(key)
+        }
+        Err(error) => Err(error).with_context(|| format!("cannot read {}", path.display())),
+    }
+}
+
+/// Durable before anything is sealed with it.
+fn write_key(data: &Path, path: &Path, key: &[u8; 32]) -> std::io::Result<()> {
+    fs::create_dir_all(data)?;
+    let mut file = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
+    let text: String = key.iter().map(|byte| format!("{byte:02x}")).collect();
+    writeln!(file, "{text}")?;
+    file.sync_all()?;
+    fs::File::open(data)?.sync_all()
+}
+
+/// A secret for one purpose, from the master key.
+fn derived(master_key: &[u8; 32], purpose: &[u8]) -> [u8; 32] {
+    let mut mac = Hmac::<Sha256>::new_from_slice(master_key).expect("HMAC takes a key of any length");
+    mac.update(purpose);
+    mac.finalize().into_bytes().into()
+}
+
+/// The process's one recorder of metrics.
+fn metrics_recorder() -> anyhow::Result<PrometheusHandle> {
+    static HANDLE: OnceLock<PrometheusHandle> = OnceLock::new();
+    if let Some(handle) = HANDLE.get() {
+        return Ok(handle.clone());
+    }
+    let bounds = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 5.0];
+    let seconds = Matcher::Full("galenic_http_request_seconds".to_owned());
+    let recorder = PrometheusBuilder::new().set_buckets_for_metric(seconds, &bounds)?.build_recorder();
+    let handle = recorder.handle();
+    // Another one may have come first; then it is the one that counts.
+    if metrics::set_global_recorder(recorder).is_ok() {
+        return Ok(HANDLE.get_or_init(|| handle).clone());
+    }
+    Ok(HANDLE.get().cloned().unwrap_or(handle))
+}
+
+/// Ready once the sender says so or is gone.
+async fn until(mut stopped: watch::Receiver<bool>) {
+    let _closed = stopped.wait_for(|stopped| *stopped).await;
+}
+
+/// Fires due timers and sweeps what is long past, until it is told to stop.
+async fn upkeep(services: Services, metrics: PrometheusHandle, mut stopped: watch::Receiver<bool>) {
+    let mut ticks = tokio::time::interval(TIMERS_EVERY);
+    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let mut looks = 0_u32;
+    loop {
+        tokio::select! {
+            _ = ticks.tick() => {}
+            _ = stopped.wait_for(|stopped| *stopped) => return,
+        }
+        if let Err(error) = fire_timers(&services, &stopped).await {
+            tracing::error!(%error, "timers cannot be fired");
+        }
+        if looks.is_multiple_of(UPKEEP_EVERY) {
+            metrics.run_upkeep();
+            if let Err(error) = services.sweep_quotes().await {
+                tracing::error!(%error, "old quotes cannot be swept");
+            }
+        }
+        looks = looks.wrapping_add(1);
+    }
+}
+
+async fn fire_timers(services: &Services, stopped: &watch::Receiver<bool>) -> Result<(), crate::service::Error> {
+    while services.fire_due_timers(TIMERS_AT_ONCE).await? == TIMERS_AT_ONCE && !*stopped.borrow() {}
+    Ok(())
+}

@@ -1,0 +1,177 @@
+//! The command line: parse, run, exit code.
+//!
+//! Exit codes: 0 done; 1 it failed, or a check found something wrong; 2 the command line is wrong. Failures print one
+//! line to standard error.
+
+pub mod config;
+mod key;
+mod plugin;
+mod remote;
+mod serve;
+mod verify;
+
+use std::{io::IsTerminal as _, net::SocketAddr, path::PathBuf, process::ExitCode};
+
+use clap::{Args, Parser, Subcommand};
+use jiff::Timestamp;
+
+use self::config::{Config, LogFormat, Overrides};
+
+/// Growth and loyalty engine for pharmacy e-commerce, with rules as sandboxed plugins swapped live.
+///
+/// Exit codes: 0 done; 1 it failed, or a check found something wrong; 2 the command line is wrong.
+#[derive(Parser)]
+#[command(name = "galenic", version, max_term_width = 120)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Run the server.
+    ///
+    /// Secrets come from the environment alone: GALENIC_OPERATOR_KEY, an API key that may do everything, and
+    /// GALENIC_MASTER_KEY, 64 hexadecimal digits that seal the keys of personal data; where that is not set, a key
+    /// file is made in the data directory. SIGTERM or SIGINT drains, flushes and exits 0.
+    Serve(ServeArgs),
+    /// Look at plugins, check them, and put them to work.
+    #[command(subcommand)]
+    Plugin(plugin::PluginCommand),
+    /// Prove the books of a data directory that no server has open: re-add every posting.
+    Verify {
+        #[command(flatten)]
+        place: PlaceArgs,
+    },
+    /// Check or show the configuration.
+    #[command(subcommand)]
+    Config(ConfigCommand),
+    /// Make API keys in a data directory that no server has open.
+    #[command(subcommand)]
+    Key(key::KeyCommand),
+}
+
+#[derive(Args)]
+struct ServeArgs {
+    #[command(flatten)]
+    place: PlaceArgs,
+    /// Address of the API.
+    #[arg(long, value_name = "ADDR")]
+    listen: Option<SocketAddr>,
+    /// Address for /metrics, /healthz and /readyz without authorization.
+    #[arg(long, value_name = "ADDR")]
+    metrics_listen: Option<SocketAddr>,
+    /// Allow what a deployment must not have: a manual clock.
+    #[arg(long)]
+    dev: bool,
+    /// Start with a clock that stands at this time until PUT /ops/v1/clock moves it. Needs --dev.
+    #[arg(long, value_name = "TIME", requires = "dev")]
+    clock: Option<Timestamp>,
+    /// How log lines look.
+    #[arg(long, value_enum)]
+    log: Option<LogFormat>,
+}
+
+#[derive(Args)]
+struct PlaceArgs {
+    /// The data directory.
+    #[arg(long, value_name = "DIR")]
+    data: Option<PathBuf>,
+    /// A configuration file, TOML.
+    #[arg(long, value_name = "FILE", env = "GALENIC_CONFIG")]
+    config: Option<PathBuf>,
+}
+
+impl PlaceArgs {
+    /// The configuration, for commands without further overrides.
+    fn load(&self) -> anyhow::Result<Config> {
+        Config::load(self.config.as_deref(), &Overrides { data: self.data.clone(), ..Overrides::default() })
+    }
+}
+
+#[derive(Subcommand)]
+enum ConfigCommand {
+    /// Check the file and the environment; name what is wrong.
+    Check {
+        /// A configuration file, TOML.
+        #[arg(value_name = "FILE", env = "GALENIC_CONFIG")]
+        file: Option<PathBuf>,
+    },
+    /// Show the effective configuration as TOML, without secrets.
+    Show {
+        /// A configuration file, TOML.
+        #[arg(value_name = "FILE", env = "GALENIC_CONFIG")]
+        file: Option<PathBuf>,
+    },
+}
+
+/// Runs the program.
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    match run(cli.command) {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("galenic: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(command: Command) -> anyhow::Result<ExitCode> {
+    match command {
+        Command::Serve(args) => serve::run(args),
+        Command::Plugin(command) => block_on(plugin::run(command)),
+        Command::Verify { place } => block_on(verify::run(place)),
+        Command::Config(command) => configuration(&command),
+        Command::Key(command) => block_on(key::run(command)),
+    }
+}
+
+fn configuration(command: &ConfigCommand) -> anyhow::Result<ExitCode> {
+    match command {
+        ConfigCommand::Check { file } => {
+            let config = Config::load(file.as_deref(), &Overrides::default())?;
+            config::Secrets::from_env()?;
+            println!("the configuration is sound; data lie in {}", config.store.data.display());
+        }
+        ConfigCommand::Show { file } => {
+            let config = Config::load(file.as_deref(), &Overrides::default())?;
+            print!("{}", toml::to_string(&config)?);
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Runs a command on a runtime of its own.
+fn block_on(command: impl Future<Output = anyhow::Result<ExitCode>>) -> anyhow::Result<ExitCode> {
+    tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(command)
+}
+
+/// Sends the log to standard error.
+fn start_log(log: &config::Log) -> anyhow::Result<()> {
+    let filter = tracing_subscriber::EnvFilter::try_new(&log.level)?;
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let started = match log.format {
+        LogFormat::Json => builder.json().flatten_event(true).try_init(),
+        LogFormat::Text => builder.with_ansi(std::io::stderr().is_terminal()).try_init(),
+    };
+    started.map_err(|error| anyhow::anyhow!("the log cannot be started: {error}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_well_formed() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn a_manual_clock_needs_dev() {
+        assert!(Cli::try_parse_from(["galenic", "serve", "--clock", "2026-01-01T00:00:00Z"]).is_err());
+        assert!(Cli::try_parse_from(["galenic", "serve", "--dev", "--clock", "2026-01-01T00:00:00Z"]).is_ok());
+    }
+}

@@ -1,0 +1,9 @@
+//! What a handler can ask for in its signature; each gives a problem where the request does not have it.
+
+mod auth;
+mod body;
+mod params;
+
+pub(crate) use auth::{Allowed, Authenticated, Needs, authenticate, needs};
+pub(crate) use body::{Empty, Fingerprints, InFlightKeys, Json, Once, OnceHeader, Payload, Plain, Wasm};
+pub(crate) use params::{IfMatch, IfMatchHeader, PageQuery, Path, Query, hex};

@@ -1,0 +1,82 @@
+//! The manual clock of `serve --dev --clock`: read, and moved forward.
+
+use axum::{extract::State, http::StatusCode};
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+use utoipa_axum::{router::OpenApiRouter, routes};
+
+use crate::{
+    http::{
+        Api,
+        extract::{Allowed, Json, Plain, needs},
+        problem::Problem,
+        reply::Reply,
+    },
+    service::FieldError,
+};
+
+/// Timers fired in one go; the rest follows at once.
+const TIMERS_AT_ONCE: usize = 256;
+
+pub(super) fn routes() -> OpenApiRouter<Api> {
+    OpenApiRouter::new().routes(routes!(read, set))
+}
+
+/// Where to move the clock.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+struct ClockBody {
+    /// Not before what the clock says now.
+    #[schema(value_type = String, format = DateTime)]
+    now: Timestamp,
+}
+
+/// What the clock says.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Clock)]
+struct ClockView {
+    #[schema(value_type = String, format = DateTime)]
+    now: Timestamp,
+    /// Timers that moving the clock made due, all fired.
+    timers_fired: usize,
+}
+
+/// Reads the server's clock.
+#[utoipa::path(
+    get, path = "/ops/v1/clock", tag = "operations", security(("api_key" = ["operate"])),
+    responses((status = 200, body = ClockView)),
+)]
+async fn read(State(api): State<Api>, _: Allowed<needs::Operate>) -> Reply<ClockView> {
+    Reply::ok(ClockView { now: api.services.clock.now(), timers_fired: 0 })
+}
+
+/// Moves a manual clock forward and fires every timer that is due by then before it answers.
+#[utoipa::path(
+    put, path = "/ops/v1/clock", tag = "operations", security(("api_key" = ["operate"])),
+    request_body = ClockBody,
+    responses((status = 200, body = ClockView), (status = 409, description = "clock-not-manual")),
+)]
+async fn set(
+    State(api): State<Api>,
+    _: Allowed<needs::Operate>,
+    Plain(Json(body)): Plain<Json<ClockBody>>,
+) -> Result<Reply<ClockView>, Problem> {
+    let now = api.services.clock.now();
+    if body.now < now {
+        return Err(Problem::invalid(vec![FieldError::new("/now", format!("the clock says {now}: it never goes back"))]));
+    }
+    api.services
+        .clock
+        .set(body.now)
+        .map_err(|error| Problem::new(StatusCode::CONFLICT, "clock-not-manual", error.to_string()))?;
+    let mut timers_fired = 0;
+    loop {
+        let fired = api.services.fire_due_timers(TIMERS_AT_ONCE).await?;
+        timers_fired += fired;
+        if fired < TIMERS_AT_ONCE {
+            break;
+        }
+    }
+    Ok(Reply::ok(ClockView { now: api.services.clock.now(), timers_fired }))
+}

@@ -1,0 +1,23 @@
+//! `/ops/v1`: what operators call.
+
+mod clock;
+mod keys;
+mod modules;
+mod offers;
+mod slots;
+mod status;
+
+use utoipa_axum::router::OpenApiRouter;
+
+use super::Api;
+
+/// Every route under `/ops/v1`.
+pub(super) fn routes() -> OpenApiRouter<Api> {
+    OpenApiRouter::new()
+        .merge(offers::routes())
+        .merge(modules::routes())
+        .merge(slots::routes())
+        .merge(keys::routes())
+        .merge(status::routes())
+        .merge(clock::routes())
+}

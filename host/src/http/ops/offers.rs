@@ -1,0 +1,225 @@
+//! Offers: defined, listed, paused and resumed.
+
+use axum::extract::{OriginalUri, State};
+use jiff::Timestamp;
+use serde::Deserialize;
+use serde_json::Map;
+use utoipa::ToSchema;
+use utoipa_axum::{router::OpenApiRouter, routes};
+
+use crate::{
+    domain::{
+        member::ExternalId,
+        money::BasisPoints,
+        offer::{Funder, FunderShare, OfferClass, Purpose, Validity},
+    },
+    http::{
+        Api,
+        extract::{Allowed, Empty, Json, Once, OnceHeader, PageQuery, Path, Query, needs},
+        problem::Problem,
+        reply::{List, Reply},
+        views::{
+            OfferView,
+            input::{Fields, MoneyInput},
+            schema,
+        },
+    },
+    ids::OfferId,
+    service::offers::NewOffer,
+};
+
+pub(super) fn routes() -> OpenApiRouter<Api> {
+    OpenApiRouter::new()
+        .routes(routes!(define, list))
+        .routes(routes!(read))
+        .routes(routes!(read_by_code))
+        .routes(routes!(pause))
+        .routes(routes!(resume))
+}
+
+/// The offer to define.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+struct NewOfferBody {
+    /// What the operator calls it; unique.
+    #[schema(value_type = String, example = "welcome-990")]
+    code: ExternalId,
+    /// Simplified Chinese.
+    name_zh_cn: String,
+    /// English.
+    name_en: String,
+    /// Its stage of pricing.
+    #[schema(schema_with = schema::offer_class)]
+    class: OfferClass,
+    /// What it is for; decides which product classes it may touch.
+    #[serde(default = "general")]
+    #[schema(schema_with = schema::purpose)]
+    purpose: Purpose,
+    /// The slot whose policy judges it; `coupon` where it is not said.
+    slot: Option<String>,
+    /// By the names and types of that policy: see the module's `terms`.
+    #[serde(default)]
+    #[schema(value_type = Object)]
+    terms: Map<String, serde_json::Value>,
+    /// Offers of one group exclude each other.
+    exclusivity_group: Option<String>,
+    /// Higher goes first.
+    #[serde(default)]
+    priority: i32,
+    /// Whose money, 10 000 in sum; the platform's where it is not said.
+    #[serde(default)]
+    funders: Vec<FunderBody>,
+    /// How often it may be used in all.
+    budget_uses: Option<u64>,
+    /// How much it may give in all.
+    budget_amount: Option<MoneyInput>,
+    /// How many coupons one member may be issued.
+    per_member: Option<u32>,
+    /// How many days of 24 hours its coupons live; until the offer ends where it is not said.
+    #[schema(minimum = 1)]
+    valid_days: Option<u16>,
+    /// Not before; from now on where it is not said.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    starts_at: Option<Timestamp>,
+    /// Not from here on.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    ends_at: Option<Timestamp>,
+    /// Whether a coupon comes back when its order is refunded in full.
+    #[serde(default)]
+    returns_on_refund: bool,
+}
+
+/// Who pays what share.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+struct FunderBody {
+    #[schema(schema_with = schema::funder)]
+    funder: Funder,
+    /// 10 000 is all of it.
+    #[schema(maximum = 10_000)]
+    share_basis_points: u32,
+}
+
+fn general() -> Purpose {
+    Purpose::General
+}
+
+/// Defines an offer; it is live at once, within its times.
+#[utoipa::path(
+    post, path = "/ops/v1/offers", tag = "offers", security(("api_key" = ["offers:write"])),
+    params(OnceHeader), request_body = NewOfferBody,
+    responses((status = 201, body = OfferView), (status = 409, description = "already-exists")),
+)]
+async fn define(
+    State(api): State<Api>,
+    caller: Allowed<needs::OffersWrite>,
+    Once { key, body: Json(body), .. }: Once<Json<NewOfferBody>>,
+) -> Result<Reply<OfferView>, Problem> {
+    let mut fields = Fields::new(api.currency);
+    let budget_amount = body.budget_amount.map(|amount| fields.money("/budget_amount", &amount));
+    fields.finish()?;
+    let funder = |share: FunderBody| FunderShare {
+        funder: share.funder,
+        share: BasisPoints::new(share.share_basis_points),
+    };
+    let new = NewOffer {
+        code: body.code,
+        name_zh_cn: body.name_zh_cn,
+        name_en: body.name_en,
+        class: body.class,
+        purpose: body.purpose,
+        slot: body.slot,
+        terms: body.terms,
+        exclusivity_group: body.exclusivity_group,
+        priority: body.priority,
+        funders: body.funders.into_iter().map(funder).collect(),
+        budget_uses: body.budget_uses,
+        budget_amount,
+        per_member: body.per_member,
+        validity: body.valid_days.map_or(Validity::OfferEnd, Validity::Days),
+        starts_at: body.starts_at,
+        ends_at: body.ends_at,
+        returns_on_refund: body.returns_on_refund,
+    };
+    let done = api.services.define_offer(*caller, key, new).await?;
+    let (location, revision) = (format!("/ops/v1/offers/{}", done.value.id), done.value.revision);
+    Ok(Reply::created(api.show().offer(done.value), location).etag(revision).replayed(done.replayed))
+}
+
+/// Lists all offers, oldest first.
+#[utoipa::path(
+    get, path = "/ops/v1/offers", tag = "offers", security(("api_key" = ["offers:read"])),
+    params(PageQuery), responses((status = 200, body = List<OfferView>)),
+)]
+async fn list(
+    State(api): State<Api>,
+    _: Allowed<needs::OffersRead>,
+    Query(page): Query<PageQuery>,
+    uri: OriginalUri,
+) -> Result<List<OfferView>, Problem> {
+    let page = api.services.list_offers(page.request()?).await?;
+    Ok(List::new(page, &uri, |offer| api.show().offer(offer)))
+}
+
+/// Reads an offer.
+#[utoipa::path(
+    get, path = "/ops/v1/offers/{offer}", tag = "offers", security(("api_key" = ["offers:read"])),
+    responses((status = 200, body = OfferView)),
+)]
+async fn read(
+    State(api): State<Api>,
+    _: Allowed<needs::OffersRead>,
+    Path(id): Path<OfferId>,
+) -> Result<Reply<OfferView>, Problem> {
+    let offer = api.services.offer(id).await?;
+    let revision = offer.revision;
+    Ok(Reply::ok(api.show().offer(offer)).etag(revision))
+}
+
+/// Reads the offer with this code.
+#[utoipa::path(
+    get, path = "/ops/v1/offers/by-code/{code}", tag = "offers", security(("api_key" = ["offers:read"])),
+    responses((status = 200, body = OfferView)),
+)]
+async fn read_by_code(
+    State(api): State<Api>,
+    _: Allowed<needs::OffersRead>,
+    Path(code): Path<ExternalId>,
+) -> Result<Reply<OfferView>, Problem> {
+    let offer = api.services.offer_by_code(code.as_str()).await?;
+    let revision = offer.revision;
+    Ok(Reply::ok(api.show().offer(offer)).etag(revision))
+}
+
+/// Stops an offer: it is neither issued nor applied until it is resumed.
+#[utoipa::path(
+    post, path = "/ops/v1/offers/{offer}/pause", tag = "offers", security(("api_key" = ["offers:write"])),
+    params(OnceHeader), responses((status = 200, body = OfferView)),
+)]
+async fn pause(
+    State(api): State<Api>,
+    caller: Allowed<needs::OffersWrite>,
+    Path(id): Path<OfferId>,
+    Once { key, body: Empty, .. }: Once<Empty>,
+) -> Result<Reply<OfferView>, Problem> {
+    let done = api.services.pause_offer(*caller, key, id).await?;
+    let revision = done.value.revision;
+    Ok(Reply::ok(api.show().offer(done.value)).etag(revision).replayed(done.replayed))
+}
+
+/// Makes a paused offer live again.
+#[utoipa::path(
+    post, path = "/ops/v1/offers/{offer}/resume", tag = "offers", security(("api_key" = ["offers:write"])),
+    params(OnceHeader),
+    responses((status = 200, body = OfferView), (status = 409, description = "offer-not-issuable, offer-terms-unknown")),
+)]
+async fn resume(
+    State(api): State<Api>,
+    caller: Allowed<needs::OffersWrite>,
+    Path(id): Path<OfferId>,
+    Once { key, body: Empty, .. }: Once<Empty>,
+) -> Result<Reply<OfferView>, Problem> {
+    let done = api.services.resume_offer(*caller, key, id).await?;
+    let revision = done.value.revision;
+    Ok(Reply::ok(api.show().offer(done.value)).etag(revision).replayed(done.replayed))
+}

@@ -1,0 +1,23 @@
+//! `/v1`: what partners call.
+
+mod coupons;
+mod members;
+mod orders;
+mod points;
+mod products;
+mod quotes;
+
+use utoipa_axum::router::OpenApiRouter;
+
+use super::Api;
+
+/// Every route under `/v1`.
+pub(super) fn routes() -> OpenApiRouter<Api> {
+    OpenApiRouter::new()
+        .merge(members::routes())
+        .merge(points::routes())
+        .merge(products::routes())
+        .merge(coupons::routes())
+        .merge(quotes::routes())
+        .merge(orders::routes())
+}

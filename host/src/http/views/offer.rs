@@ -1,0 +1,155 @@
+//! Offers and coupons.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use super::{MoneyView, Show, order::FunderView, schema};
+use crate::{
+    domain::{
+        fact::Value,
+        member::ExternalId,
+        offer::{Coupon, CouponState, Offer, OfferClass, OfferState, Purpose, Validity},
+    },
+    ids::{CouponId, MemberId, OfferId, OrderId, PartnerId},
+};
+
+/// Something that can be granted or applied.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Offer)]
+pub(crate) struct OfferView {
+    #[schema(value_type = String)]
+    id: OfferId,
+    /// What the operator calls it; unique.
+    #[schema(value_type = String, example = "welcome-990")]
+    code: ExternalId,
+    name_zh_cn: String,
+    name_en: String,
+    /// Its stage of pricing.
+    #[schema(schema_with = schema::offer_class)]
+    class: OfferClass,
+    /// Decides which product classes it may touch.
+    #[schema(schema_with = schema::purpose)]
+    purpose: Purpose,
+    /// The slot whose policy judges it.
+    #[schema(example = "coupon")]
+    slot: String,
+    /// By the names that the policy gave them.
+    #[schema(value_type = Object, example = json!({"form": "threshold", "threshold": 19900, "amount": 2000}))]
+    terms: BTreeMap<String, serde_json::Value>,
+    /// Offers of one group exclude each other.
+    exclusivity_group: Option<String>,
+    /// Higher goes first.
+    priority: i32,
+    /// Whose money.
+    funders: Vec<FunderView>,
+    /// How often it may be used in all.
+    budget_uses: Option<u64>,
+    /// How much it may give in all.
+    budget_amount: Option<MoneyView>,
+    /// How many coupons one member may be issued.
+    per_member: Option<u32>,
+    /// How many days of 24 hours its coupons live; until the offer ends where it is not said.
+    valid_days: Option<u16>,
+    #[schema(value_type = String, format = DateTime)]
+    starts_at: Timestamp,
+    #[schema(value_type = Option<String>, format = DateTime)]
+    ends_at: Option<Timestamp>,
+    /// Whether a coupon comes back when its order is refunded in full.
+    returns_on_refund: bool,
+    #[schema(schema_with = schema::offer_state)]
+    state: OfferState,
+    /// Moved by every write; also the `ETag`.
+    revision: u64,
+}
+
+/// One issued instance of an offer.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Coupon)]
+pub(crate) struct CouponView {
+    #[schema(value_type = String)]
+    id: CouponId,
+    #[schema(value_type = String)]
+    offer: OfferId,
+    #[schema(value_type = String)]
+    member: MemberId,
+    /// The partner that issued it.
+    #[schema(value_type = String)]
+    partner: PartnerId,
+    /// What that partner calls it.
+    #[schema(value_type = Option<String>)]
+    external_id: Option<ExternalId>,
+    #[schema(schema_with = schema::coupon_state)]
+    state: &'static str,
+    /// The order that holds or used it.
+    #[schema(value_type = Option<String>)]
+    order: Option<OrderId>,
+    #[schema(value_type = String, format = DateTime)]
+    issued_at: Timestamp,
+    #[schema(value_type = Option<String>, format = DateTime)]
+    expires_at: Option<Timestamp>,
+}
+
+impl Show<'_> {
+    /// An offer.
+    pub(crate) fn offer(&self, offer: Offer) -> OfferView {
+        OfferView {
+            id: offer.id,
+            code: offer.code,
+            name_zh_cn: offer.name_zh_cn,
+            name_en: offer.name_en,
+            class: offer.class,
+            purpose: offer.purpose,
+            slot: offer.slot,
+            terms: offer.terms.into_iter().map(|(name, value)| (name, json(value))).collect(),
+            exclusivity_group: offer.exclusivity_group,
+            priority: offer.priority,
+            funders: offer.funders.into_iter().map(FunderView::from).collect(),
+            budget_uses: offer.budget_uses,
+            budget_amount: offer.budget_amount.map(|amount| self.money(amount)),
+            per_member: offer.per_member,
+            valid_days: match offer.validity {
+                Validity::OfferEnd => None,
+                Validity::Days(days) => Some(days),
+            },
+            starts_at: offer.starts_at,
+            ends_at: offer.ends_at,
+            returns_on_refund: offer.returns_on_refund,
+            state: offer.state,
+            revision: offer.revision.get(),
+        }
+    }
+}
+
+/// A fact or term as JSON; numbers of every type are integers.
+fn json(value: Value) -> serde_json::Value {
+    match value {
+        Value::Absent => serde_json::Value::Null,
+        Value::Flag(flag) => flag.into(),
+        Value::Integer(number) => number.into(),
+        Value::Text(text) => text.into(),
+        Value::Texts(texts) => texts.into(),
+    }
+}
+
+impl From<Coupon> for CouponView {
+    fn from(coupon: Coupon) -> Self {
+        let order = match coupon.state {
+            CouponState::Held(order) | CouponState::Redeemed(order) => Some(order),
+            CouponState::Issued | CouponState::Expired | CouponState::Revoked => None,
+        };
+        Self {
+            id: coupon.id,
+            offer: coupon.offer,
+            member: coupon.member,
+            partner: coupon.partner,
+            external_id: coupon.external_id,
+            state: coupon.state.name(),
+            order,
+            issued_at: coupon.issued_at,
+            expires_at: coupon.expires_at,
+        }
+    }
+}

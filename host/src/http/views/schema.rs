@@ -1,0 +1,75 @@
+//! Schemas of the domain's choices, by the names that JSON has.
+
+use utoipa::openapi::{
+    RefOr, Schema,
+    schema::{ObjectBuilder, Type},
+};
+
+macro_rules! choices {
+    ($($name:ident: $($value:literal)*;)*) => {
+        $(
+            pub(crate) fn $name() -> RefOr<Schema> {
+                ObjectBuilder::new().schema_type(Type::String).enum_values(Some([$($value),*])).into()
+            }
+        )*
+
+        #[cfg(test)]
+        const ALL: &[(&str, &[&str])] = &[$((stringify!($name), &[$($value),*])),*];
+    };
+}
+
+choices! {
+    class: "rx" "otc-a" "otc-b" "device" "food" "other";
+    coupon_state: "issued" "held" "redeemed" "expired" "revoked";
+    entry_cause: "earned" "activated" "held" "released" "spent" "restored" "clawed-back" "expired" "adjusted" "opening";
+    funder: "platform" "brand" "pharmacy";
+    kind: "tier-rule" "earning-rule" "coupon-policy";
+    member_state: "active" "erased";
+    offer_class: "member-price" "promotion" "coupon" "delivery";
+    offer_state: "live" "paused";
+    order_state: "placed" "paid" "shipped" "delivered" "cancelled";
+    payment_method: "wechat-pay" "alipay" "unionpay" "huabei" "cash-on-delivery";
+    purpose: "general" "flash-sale" "group-buying" "marketing" "gift" "trial" "mission-reward" "points-gift";
+    purse: "pending" "active" "held";
+    refund_cause: "change-of-mind" "quality" "fault";
+    tier_cause: "registered" "paid" "refunded" "rule-change" "scheduled" "opening";
+}
+
+/// A JSON value of any type.
+pub(crate) fn any() -> RefOr<Schema> {
+    ObjectBuilder::new().schema_type(utoipa::openapi::schema::SchemaType::AnyValue).into()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde::de::DeserializeOwned;
+
+    use super::*;
+    use crate::domain::{member, offer, order, points, product};
+
+    fn check<T: DeserializeOwned>(name: &str) {
+        let (_, values) = ALL.iter().find(|(known, _)| *known == name).expect("a choice");
+        for value in *values {
+            assert!(serde_json::from_value::<T>((*value).into()).is_ok(), "{name} has no {value}");
+        }
+        // serde lists the variants it knows when it gets one it does not.
+        let error = serde_json::from_value::<T>("no-such-name".into()).err().map(|error| error.to_string());
+        let listed = error.as_deref().map_or(0, |text| text.matches('`').count() / 2 - 1);
+        assert_eq!(listed, values.len(), "{name}: {error:?}");
+    }
+
+    #[test]
+    fn the_schemas_name_what_the_domain_reads() {
+        check::<product::Class>("class");
+        check::<offer::Funder>("funder");
+        check::<member::MemberState>("member_state");
+        check::<offer::OfferClass>("offer_class");
+        check::<offer::OfferState>("offer_state");
+        check::<order::OrderState>("order_state");
+        check::<order::PaymentMethod>("payment_method");
+        check::<offer::Purpose>("purpose");
+        check::<points::Purse>("purse");
+        check::<order::RefundCause>("refund_cause");
+        check::<member::TierCause>("tier_cause");
+    }
+}
