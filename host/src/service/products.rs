@@ -16,7 +16,7 @@ use crate::{
         product::{Class, Product},
     },
     ids::{PartnerId, ProductId},
-    store::{Scan, Tx},
+    store::{Scan, StoreError, Tx},
 };
 
 /// Products of one import: each takes two rows of a transaction, which has room for about five hundred.
@@ -111,6 +111,24 @@ impl Services {
             visible_product(tx, caller, id.ok_or_else(|| Error::unknown("product", &external_id))?)
         });
         read.await
+    }
+
+    /// The products that the caller's partner calls these, in the same order; `None` for those that do not exist.
+    ///
+    /// # Errors
+    ///
+    /// Those of the store.
+    pub async fn products_named(
+        &self,
+        caller: Caller,
+        names: Vec<ExternalId>,
+    ) -> Result<Vec<Option<ProductId>>, Error> {
+        if names.is_empty() {
+            return Ok(Vec::new());
+        }
+        let names: Vec<_> = names.iter().map(|name| (caller.partner, name.as_str().to_owned())).collect();
+        let read: Result<_, StoreError> = self.store.read(move |tx| tx.get_many(&PRODUCTS_BY_EXTERNAL_ID, &names)).await;
+        Ok(read?)
     }
 
     /// The products the caller may see: its own by external id, or all, oldest first.
