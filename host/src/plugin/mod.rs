@@ -16,6 +16,7 @@ mod breaker;
 mod budget;
 mod call;
 mod coupon;
+mod decisions;
 mod earning;
 pub mod embedded;
 mod engine;
@@ -33,6 +34,9 @@ mod wire;
 pub use breaker::BreakerState;
 pub use budget::{BadBudget, Budgets, Grants};
 pub use call::{Answer, Answered, Columns, FellBackTo, Warm};
+pub use decisions::{
+    CallInput, CallOutput, CallRecord, DecisionRecord, DecisionRef, Decisions, DecisionsError, Iter, SEGMENT_BYTES,
+};
 pub use engine::{Engine, EngineConfig, EngineError};
 pub use fault::Fault;
 pub use metrics::ReleaseStats;
