@@ -153,7 +153,9 @@ impl Guest {
         let mut functions = function("describe", "(result i32)", &self.describe)
             + &function("configure", list, &self.configure)
             + &function("evaluate", list, &self.evaluate)
-            + &format!("(func (export \"cabi_post_{interface}#evaluate\") (param i32) (global.set $heap (i32.const $base)))\n");
+            + &format!(
+                "(func (export \"cabi_post_{interface}#evaluate\") (param i32) (global.set $heap (i32.const $base)))\n"
+            );
         if self.kind == "tier-rule" {
             functions += &function("tiers", "(result i32)", &format!("(i32.const {tiers})"));
             functions += &function("evaluate-columns", &format!("(param i64) {list}"), &self.columns);
@@ -214,9 +216,8 @@ impl Guest {
     }
 
     fn term_list(&self, image: &mut Image) -> u32 {
-        let term = |(name, ty): &(String, u8)| {
-            [&image.text(name)[..], &[*ty, 0, 0, 0], &image.text("a term")[..]].concat()
-        };
+        let term =
+            |(name, ty): &(String, u8)| [&image.text(name)[..], &[*ty, 0, 0, 0], &image.text("a term")[..]].concat();
         let terms = self.terms.iter().map(term).collect();
         let list = image.list(terms);
         image.put(&list)

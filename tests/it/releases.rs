@@ -236,9 +236,8 @@ async fn artefacts_are_kept_and_damaged_ones_made_anew() {
     let first = engine(Some(&cache));
     release(&first, &guest).await;
     drop(first);
-    let files = || -> Vec<_> {
-        std::fs::read_dir(&cache).expect("reads").map(|entry| entry.expect("reads").path()).collect()
-    };
+    let files =
+        || -> Vec<_> { std::fs::read_dir(&cache).expect("reads").map(|entry| entry.expect("reads").path()).collect() };
     assert_eq!(files().len(), 2, "the module and its snapshot");
     let second = engine(Some(&cache));
     let module = admit(&second, &guest).await;

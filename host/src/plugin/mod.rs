@@ -34,9 +34,7 @@ mod wire;
 pub use breaker::BreakerState;
 pub use budget::{BadBudget, Budgets, Grants};
 pub use call::{Answer, Answered, Columns, FellBackTo, Warm};
-pub use decisions::{
-    CallInput, CallOutput, CallRecord, DecisionRecord, DecisionRef, Decisions, DecisionsError, Iter, SEGMENT_BYTES,
-};
+pub use decisions::{CallInput, CallOutput, CallRecord, DecisionRecord, DecisionRef, Decisions, DecisionsError, Iter};
 pub use engine::{Engine, EngineConfig, EngineError};
 pub use fault::Fault;
 pub use metrics::ReleaseStats;

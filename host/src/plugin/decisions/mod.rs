@@ -27,8 +27,6 @@ pub use record::{CallInput, CallOutput, CallRecord, DecisionRecord};
 
 /// The largest payload.
 const PAYLOAD_BYTES_MAX: usize = 4 << 20;
-/// What a segment holds before the next begins.
-pub const SEGMENT_BYTES: u64 = 64 << 20;
 /// The file that remembers how far everything is on disk.
 const MARK: &str = "synced";
 
@@ -113,22 +111,14 @@ struct Files {
 }
 
 impl Decisions {
-    /// Opens the log, or begins one. Cuts off what a crash left half written.
+    /// Opens the log, or begins one. Cuts off what a crash left half written. A segment that would grow beyond
+    /// `segment_bytes` ends, and the next begins.
     ///
     /// # Errors
     ///
     /// [`DecisionsError::Corrupt`] if the last segment is damaged where it had been synced, [`DecisionsError::Io`] if
     /// the directory cannot be used.
-    pub fn open(dir: &Path) -> Result<Self, DecisionsError> {
-        Self::open_with(dir, SEGMENT_BYTES)
-    }
-
-    /// The same with segments of another size.
-    ///
-    /// # Errors
-    ///
-    /// Those of [`Decisions::open`].
-    pub fn open_with(dir: &Path, segment_bytes: u64) -> Result<Self, DecisionsError> {
+    pub fn open(dir: &Path, segment_bytes: u64) -> Result<Self, DecisionsError> {
         let io = at(dir);
         fs::create_dir_all(dir).map_err(&io)?;
         let mut segments = BTreeSet::new();
@@ -244,7 +234,8 @@ impl Decisions {
         let mut frame = vec![0; FRAME_HEADER_BYTES];
         file.read_exact_at(&mut frame, place.offset).map_err(at(&path))?;
         let corrupt = || DecisionsError::Corrupt { at: place, why: "its check differs" };
-        let length = segment::payload_bytes(&frame).filter(|length| *length <= PAYLOAD_BYTES_MAX).ok_or_else(corrupt)?;
+        let length =
+            segment::payload_bytes(&frame).filter(|length| *length <= PAYLOAD_BYTES_MAX).ok_or_else(corrupt)?;
         frame.resize(FRAME_HEADER_BYTES + length, 0);
         let rest = file.read_exact_at(&mut frame[FRAME_HEADER_BYTES..], place.offset + FRAME_HEADER_BYTES as u64);
         rest.map_err(|error| if error.kind() == io::ErrorKind::UnexpectedEof { corrupt() } else { at(&path)(error) })?;

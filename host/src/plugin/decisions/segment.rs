@@ -86,7 +86,8 @@ pub(super) fn read_frame<'a>(bytes: &'a [u8], chain: Option<&mut Chain>) -> Opti
 
 /// How far a segment is right: the end of its last good frame, and the chain there.
 pub(super) fn scan(segment: u64, bytes: &[u8]) -> Result<(usize, Chain), DecisionsError> {
-    let corrupt = |offset: usize, why| DecisionsError::Corrupt { at: DecisionRef { segment, offset: offset as u64 }, why };
+    let corrupt =
+        |offset: usize, why| DecisionsError::Corrupt { at: DecisionRef { segment, offset: offset as u64 }, why };
     read_header(segment, bytes).ok_or_else(|| corrupt(0, "the header is damaged"))?;
     let mut chain = begin(&bytes[..HEADER_BYTES]);
     let mut at = HEADER_BYTES;

@@ -47,7 +47,7 @@ fn dir() -> TempDir {
 #[test]
 fn what_is_appended_reads_back_before_and_after_the_sync() {
     let dir = dir();
-    let log = Decisions::open_with(dir.path(), 1_000).expect("opens");
+    let log = Decisions::open(dir.path(), 1_000).expect("opens");
     let places = fill(&log, 0..20);
     for (number, place) in places.iter().enumerate() {
         assert_eq!(log.read(*place).expect("reads"), record(number as u128, 40));
@@ -58,7 +58,7 @@ fn what_is_appended_reads_back_before_and_after_the_sync() {
     assert_eq!(all(&log), (0..20).collect::<Vec<_>>());
     assert!(log.segments().len() > 3, "{:?}", log.segments());
     drop(log);
-    let log = Decisions::open_with(dir.path(), 1_000).expect("opens");
+    let log = Decisions::open(dir.path(), 1_000).expect("opens");
     for (number, place) in places.iter().enumerate() {
         assert_eq!(log.read(*place).expect("reads"), record(number as u128, 40));
     }
@@ -75,7 +75,7 @@ fn what_is_appended_reads_back_before_and_after_the_sync() {
 #[test]
 fn old_segments_go_whole() {
     let dir = dir();
-    let log = Decisions::open_with(dir.path(), 1_000).expect("opens");
+    let log = Decisions::open(dir.path(), 1_000).expect("opens");
     let places = fill(&log, 0..20);
     log.sync().expect("syncs");
     let third = log.segments()[2];
@@ -87,7 +87,7 @@ fn old_segments_go_whole() {
     log.retain(u64::MAX).expect("deletes");
     assert_eq!(log.segments().len(), 1, "the one being written stays");
     drop(log);
-    let log = Decisions::open_with(dir.path(), 1_000).expect("opens");
+    let log = Decisions::open(dir.path(), 1_000).expect("opens");
     fill(&log, 20..22);
     log.sync().expect("syncs");
     assert_eq!(all(&log)[all(&log).len() - 2..], [20, 21]);
@@ -96,7 +96,7 @@ fn old_segments_go_whole() {
 #[test]
 fn a_segment_that_is_missing_or_swapped_is_noticed() {
     let dir = dir();
-    let log = Decisions::open_with(dir.path(), 1_000).expect("opens");
+    let log = Decisions::open(dir.path(), 1_000).expect("opens");
     fill(&log, 0..20);
     log.sync().expect("syncs");
     fs::copy(path_of(dir.path(), 1), dir.path().join("kept")).expect("copies");
@@ -105,13 +105,16 @@ fn a_segment_that_is_missing_or_swapped_is_noticed() {
     let count = log.segments().len() as u64;
     drop(log);
     fs::remove_file(path_of(dir.path(), count)).expect("removes");
-    assert!(matches!(Decisions::open(dir.path()), Err(DecisionsError::Corrupt { .. })), "the last one had been synced");
+    assert!(
+        matches!(Decisions::open(dir.path(), 1 << 20), Err(DecisionsError::Corrupt { .. })),
+        "the last one had been synced"
+    );
 }
 
 #[test]
 fn a_record_has_a_limit() {
     let dir = dir();
-    let log = Decisions::open(dir.path()).expect("opens");
+    let log = Decisions::open(dir.path(), 1 << 20).expect("opens");
     assert!(matches!(log.append(&record(0, PAYLOAD_BYTES_MAX)), Err(DecisionsError::TooLarge { .. })));
     fill(&log, 0..1);
     log.sync().expect("syncs");
@@ -121,7 +124,7 @@ fn a_record_has_a_limit() {
 #[test]
 fn appending_goes_on_while_others_sync() {
     let dir = dir();
-    let log = Decisions::open_with(dir.path(), 4_000).expect("opens");
+    let log = Decisions::open(dir.path(), 4_000).expect("opens");
     std::thread::scope(|scope| {
         for writer in 0..4_u128 {
             let log = &log;
@@ -152,7 +155,7 @@ proptest! {
         synced in 1_usize..8, late in 0_usize..8, cut in 0.0_f64..1.0, flip in prop::option::of(0.0_f64..1.0),
     ) {
         let dir = dir();
-        let log = Decisions::open(dir.path()).expect("opens");
+        let log = Decisions::open(dir.path(), 1 << 20).expect("opens");
         fill(&log, 0..synced as u128);
         log.sync().expect("syncs");
         let mark = fs::read(dir.path().join(MARK)).expect("reads");
@@ -171,7 +174,7 @@ proptest! {
             bytes[place] ^= 0x10;
         }
         fs::write(&path, &bytes).expect("writes");
-        let log = Decisions::open(dir.path()).expect("opens after a crash");
+        let log = Decisions::open(dir.path(), 1 << 20).expect("opens after a crash");
         let kept = all(&log);
         prop_assert!(kept.len() >= synced && kept.len() <= synced + late);
         prop_assert_eq!(&kept, &(0..kept.len() as u128).collect::<Vec<_>>());
@@ -184,7 +187,7 @@ proptest! {
     #[test]
     fn a_flipped_byte_is_never_read_as_truth(place in 0.0_f64..1.0, bit in 0_u8..8, whole in any::<bool>()) {
         let dir = dir();
-        let log = Decisions::open_with(dir.path(), 700).expect("opens");
+        let log = Decisions::open(dir.path(), 700).expect("opens");
         let places: HashMap<u128, DecisionRef> = (0..).zip(fill(&log, 0..8)).collect();
         log.sync().expect("syncs");
         let segments = log.segments();
@@ -195,7 +198,7 @@ proptest! {
         let at = if whole { (bytes.len() as f64 * place) as usize } else { bytes.len() - 1 };
         bytes[at] ^= 1 << bit;
         fs::write(&path, &bytes).expect("writes");
-        match Decisions::open_with(dir.path(), 700) {
+        match Decisions::open(dir.path(), 700) {
             Err(error) => prop_assert!(matches!(error, DecisionsError::Corrupt { .. }), "{error}"),
             Ok(log) => {
                 prop_assert!(log.iter(None).any(|item| item.is_err()));
