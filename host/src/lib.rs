@@ -8,6 +8,7 @@ pub mod domain;
 pub mod events;
 pub mod ids;
 pub mod ledger;
+pub mod members;
 pub mod plugin;
 pub mod pricing;
 pub mod scheduler;

