@@ -11,8 +11,8 @@ use crate::{
     store::{Key, StoreError, Tx},
 };
 
-/// How many shards a counter has.
-const SHARDS: u16 = 8;
+/// How many shards a counter has: rows that setting a limit writes.
+pub const SHARDS: u16 = 8;
 
 /// What is counted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

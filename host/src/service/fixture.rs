@@ -1,7 +1,7 @@
 //! Services over a store of their own, for tests: on a clock that stands still and with ids that repeat.
 
 use std::{
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -68,6 +68,21 @@ impl Fixture {
     pub(crate) fn once(&self) -> Idempotency {
         let number = self.requests.fetch_add(1, Ordering::Relaxed);
         Idempotency { partner: self.shop.partner, key: format!("request-{number}"), fingerprint: [0; 32] }
+    }
+
+    /// Hands every file that the services wrote to `each`.
+    pub(crate) fn each_file(&self, mut each: impl FnMut(&Path, &[u8])) {
+        let mut dirs = vec![self.dir.path().to_owned()];
+        while let Some(dir) = dirs.pop() {
+            for entry in std::fs::read_dir(dir).expect("a directory") {
+                let path = entry.expect("an entry").path();
+                if path.is_dir() {
+                    dirs.push(path);
+                } else {
+                    each(&path, &std::fs::read(&path).expect("a file"));
+                }
+            }
+        }
     }
 
     /// Lets time pass.

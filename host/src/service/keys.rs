@@ -485,3 +485,6 @@ fn put_key(tx: &mut Tx<'_>, hash: KeyHash, key: &ApiKey) -> Result<(), StoreErro
     tx.put(&KEYS, &hash, key)?;
     tx.put(&KEYS_BY_ID, &key.id, &hash)
 }
+
+#[cfg(test)]
+mod tests;

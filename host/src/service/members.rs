@@ -322,3 +322,6 @@ fn check_revision(member: &Member, if_match: Option<Revision>) -> Result<(), Err
         _ => Ok(()),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -16,11 +16,14 @@ use crate::{
         product::{Class, Product},
     },
     ids::{PartnerId, ProductId},
-    store::{Scan, Tx},
+    ledger::counters::{self, CounterKey},
+    store::{Scan, Tx, WRITES_MAX},
 };
 
-/// Products of one import: each takes two rows of a transaction, which has room for about five hundred.
+/// Products of one import.
 pub const IMPORT_MAX: usize = 200;
+/// Rows that one import may write: a transaction has room for a few more. A product takes two, its stock a counter.
+const ROWS_MAX: usize = WRITES_MAX - 11;
 /// The highest list price, in minor units: sums of whole carts stay far inside 64 bits.
 pub const LIST_PRICE_MAX: Money = Money::new(1_000_000_000_000);
 /// The most items that stock can be said to hold.
@@ -145,6 +148,10 @@ fn check(products: &[NewProduct]) -> Result<(), Error> {
         let message = format!("must hold 1 to {IMPORT_MAX} products, holds {}: split the import", products.len());
         return Err(Error::field("/products", message));
     }
+    let stocked = products.iter().filter(|product| product.stock.is_some()).count();
+    let rows = 2 * products.len() + usize::from(counters::SHARDS) * stocked;
+    let message = format!("sets the stock of {stocked} of {} products, too many at once: split it", products.len());
+    checks.require(rows <= ROWS_MAX, "/products", message);
     let mut first: HashMap<&ExternalId, usize> = HashMap::new();
     for (at, product) in products.iter().enumerate() {
         let pointer = |field: &str| format!("/products/{at}/{field}");
@@ -185,6 +192,9 @@ fn import(tx: &mut Tx<'_>, partner: PartnerId, products: &[(ProductId, NewProduc
     for (((fresh, new), name), known) in products.iter().zip(&names).zip(known) {
         let before = if known.is_some() { stored.next().flatten() } else { None };
         let after = described(partner, known.unwrap_or(*fresh), new, before.as_ref());
+        if let Some(stock) = new.stock {
+            counters::set_limit(tx, CounterKey::Stock(after.id), i64::try_from(stock).unwrap_or(i64::MAX))?;
+        }
         match &before {
             None => {
                 tx.put(&PRODUCTS_BY_EXTERNAL_ID, name, &after.id)?;
@@ -219,3 +229,6 @@ fn described(partner: PartnerId, id: ProductId, new: &NewProduct, before: Option
         revision: before.map_or(Revision::FIRST, |before| before.revision),
     }
 }
+
+#[cfg(test)]
+mod tests;
