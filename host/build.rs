@@ -30,7 +30,9 @@ fn main() -> Result<()> {
         .parent()
         .context("host stands in the workspace")?
         .to_owned();
-    for input in ["wit", "sdk/rust/src", "sdk/rust/build.rs", "sdk/rust/Cargo.toml", "plugins", "Cargo.toml", "Cargo.lock"] {
+    for input in
+        ["wit", "sdk/rust/src", "sdk/rust/build.rs", "sdk/rust/Cargo.toml", "plugins", "Cargo.toml", "Cargo.lock"]
+    {
         println!("cargo::rerun-if-changed={}", workspace.join(input).display());
     }
     println!("cargo::rerun-if-changed=build.rs");
@@ -96,7 +98,9 @@ fn compile(workspace: &Path, target_dir: &Path, names: &[String]) -> Result<Path
     if !output.status.success() {
         let message = String::from_utf8_lossy(&output.stderr);
         if message.contains("E0463") && message.contains(TARGET) {
-            bail!("the Rust target {TARGET} is missing, which plugins are built for: run `make setup`, or `rustup target add {TARGET}`");
+            bail!(
+                "the Rust target {TARGET} is missing, which plugins are built for: run `make setup`, or `rustup target add {TARGET}`"
+            );
         }
         bail!("the plugins do not build:\n{message}");
     }
@@ -107,8 +111,10 @@ fn compile(workspace: &Path, target_dir: &Path, names: &[String]) -> Result<Path
 fn is_outer(key: &OsStr) -> bool {
     let Some(key) = key.to_str() else { return false };
     let kept = ["CARGO_HOME", "CARGO_HTTP_CAINFO", "CARGO_NET_OFFLINE"];
-    let cargo = key == "CARGO" || key.starts_with("CARGO_") && !kept.contains(&key) && !key.starts_with("CARGO_REGISTR");
-    cargo || ["RUSTC", "RUSTC_WRAPPER", "RUSTC_WORKSPACE_WRAPPER", "RUSTFLAGS", "RUSTDOC", "RUSTDOCFLAGS"].contains(&key)
+    let cargo =
+        key == "CARGO" || key.starts_with("CARGO_") && !kept.contains(&key) && !key.starts_with("CARGO_REGISTR");
+    cargo
+        || ["RUSTC", "RUSTC_WRAPPER", "RUSTC_WORKSPACE_WRAPPER", "RUSTFLAGS", "RUSTDOC", "RUSTDOCFLAGS"].contains(&key)
 }
 
 /// Wraps a core module that carries the section of its world.

@@ -109,7 +109,10 @@ async fn apply(store: &Store, seen: &mut Seen, step: &Step) {
                         let all: i64 = draws.iter().map(|draw| draw.points.get()).sum();
                         let now_back = Points::new((*p).min(all - back));
                         lots::restore(tx, m, refund, &draws, Points::new(back), now_back)?;
-                        return Ok(vec![Draw { lot: LotKey { expires_at: now, origin: LotOrigin(0) }, points: now_back }]);
+                        return Ok(vec![Draw {
+                            lot: LotKey { expires_at: now, origin: LotOrigin(0) },
+                            points: now_back,
+                        }]);
                     }
                 }
                 Step::ClawBack(o, p) => {

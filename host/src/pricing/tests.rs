@@ -104,7 +104,11 @@ fn r2_the_order_of_things() {
     assert_eq!(*seen(&draft).lines[0].get(&crate::domain::fact::LINE_AMOUNT), 9_440.into());
     draft.coupons(&[Candidate { offer: &welcome, coupon: Some(&mine) }], &[shared(990, &[0])], None).expect("applies");
     assert_eq!(*seen(&draft).lines[0].get(&crate::domain::fact::LINE_AMOUNT), 8_450.into());
-    assert_eq!(*seen(&draft).lines[0].get(&crate::domain::fact::LINE_BASE), 11_440.into(), "the threshold's base stays");
+    assert_eq!(
+        *seen(&draft).lines[0].get(&crate::domain::fact::LINE_BASE),
+        11_440.into(),
+        "the threshold's base stays"
+    );
     draft.points(Points::new(500), TERMS).expect("applies");
     let priced = draft.finish().expect("sums");
     assert_eq!(priced.payable, Money::new(7_950));
