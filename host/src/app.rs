@@ -4,7 +4,7 @@
 //! serves until it is told to stop and closes everything again. [`App::start`] does the same in the background, for the
 //! demo and for tests.
 //!
-//! The data directory: `store/` the ordered map, `decisions/` recorded decisions, `keys/` the keys of personal data,
+//! The data directory: `store/` the ordered map, `decisions/` recorded decisions, `vault/` the keys of personal data,
 //! `modules/` plugin bytes by digest, `cache/` compiled plugins, `master.key` where the environment brings none.
 
 use std::{
@@ -175,7 +175,7 @@ pub async fn open_services(config: &Config, master_key: [u8; 32], clock: Clock, 
     let sled = config.sled_options();
     let opened = tokio::task::spawn_blocking(move || {
         fs::create_dir_all(&data).with_context(|| format!("cannot make the data directory {}", data.display()))?;
-        let vault = Arc::new(Vault::open(&data.join("keys"), master_key).context("cannot open the keys of personal data")?);
+        let vault = Arc::new(Vault::unlock(&data, master_key).context("cannot open the keys of personal data")?);
         let decisions = Decisions::open(&data.join("decisions"), decisions).context("cannot open the recorded decisions")?;
         let decisions = Arc::new(decisions);
         let barriers: Vec<Arc<dyn Barrier>> = vec![decisions.clone(), vault.clone()];

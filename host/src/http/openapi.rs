@@ -61,7 +61,7 @@ fn describe() -> OpenApi {
     let scopes: Vec<&str> = Scope::ALL.iter().map(|scope| scope.name()).collect();
     let about = format!("An API key with scopes. There are: `{}`.", scopes.join("`, `"));
     let key = HttpBuilder::new().scheme(HttpAuthScheme::Bearer).description(Some(about)).build();
-    components.security_schemes.insert("api_key".to_owned(), SecurityScheme::Http(key));
+    components.security_schemes.insert("api_key".to_owned(), SecurityScheme::Http(key).into());
     components.schemas.insert(ProblemBody::name().into_owned(), ProblemBody::schema());
     components.schemas.insert(FieldProblem::name().into_owned(), FieldProblem::schema());
     for (path, item) in &mut api.paths.paths {
@@ -139,7 +139,7 @@ fn refer_to_problem(operation: &mut Operation) {
         if status.starts_with(['4', '5']) && response.content.is_empty() {
             let problem = Ref::from_schema_name(ProblemBody::name());
             let content = ContentBuilder::new().schema(Some(problem)).build();
-            response.content.insert(MEDIA_TYPE.to_owned(), content);
+            response.content.insert(MEDIA_TYPE.to_owned(), content.into());
         }
     }
 }

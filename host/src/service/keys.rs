@@ -53,7 +53,7 @@ macro_rules! scopes {
 }
 
 scopes! {
-    /// Read members and their profiles.
+    /// Read members, without personal data.
     MembersRead = 0, "members:read";
     /// Create, change and erase members.
     MembersWrite = 1, "members:write";
@@ -87,6 +87,8 @@ scopes! {
     KeysWrite = 15, "keys:write";
     /// Run the deployment: verify the ledger, move a manual clock.
     Operate = 16, "operate";
+    /// Read members' personal data.
+    MembersPersonal = 17, "members:personal";
 }
 
 /// A name that no scope has.

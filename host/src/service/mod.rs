@@ -9,6 +9,7 @@ pub mod error;
 mod facts;
 #[cfg(test)]
 pub(crate) mod fixture;
+mod health;
 pub mod idempotency;
 pub mod keys;
 pub mod members;

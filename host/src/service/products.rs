@@ -17,7 +17,7 @@ use crate::{
     },
     ids::{PartnerId, ProductId},
     ledger::counters::{self, CounterKey},
-    store::{Scan, Tx, WRITES_MAX},
+    store::{Scan, StoreError, Tx, WRITES_MAX},
 };
 
 /// Products of one import.
@@ -114,6 +114,24 @@ impl Services {
             visible_product(tx, caller, id.ok_or_else(|| Error::unknown("product", &external_id))?)
         });
         read.await
+    }
+
+    /// The products that the caller's partner calls these, in the same order; `None` for those that do not exist.
+    ///
+    /// # Errors
+    ///
+    /// Those of the store.
+    pub async fn products_named(
+        &self,
+        caller: Caller,
+        names: Vec<ExternalId>,
+    ) -> Result<Vec<Option<ProductId>>, Error> {
+        if names.is_empty() {
+            return Ok(Vec::new());
+        }
+        let names: Vec<_> = names.iter().map(|name| (caller.partner, name.as_str().to_owned())).collect();
+        let read: Result<_, StoreError> = self.store.read(move |tx| tx.get_many(&PRODUCTS_BY_EXTERNAL_ID, &names)).await;
+        Ok(read?)
     }
 
     /// The products the caller may see: its own by external id, or all, oldest first.

@@ -7,7 +7,7 @@ use std::{marker::PhantomData, net::SocketAddr, ops::Deref, time::Instant};
 
 use axum::{
     extract::{ConnectInfo, FromRequestParts, Request, State},
-    http::{StatusCode, header, request::Parts},
+    http::{HeaderValue, StatusCode, header, request::Parts},
     middleware::Next,
     response::{IntoResponse, Response},
 };
@@ -60,7 +60,7 @@ pub(crate) mod needs {
 
     needs! {
         MembersRead MembersWrite CatalogueRead CatalogueWrite OffersRead OffersWrite CouponsRead CouponsWrite
-        OrdersRead OrdersWrite PointsRead PointsWrite PluginsRead PluginsWrite KeysRead KeysWrite Operate
+        OrdersRead OrdersWrite PointsRead PointsWrite PluginsRead PluginsWrite KeysRead KeysWrite Operate MembersPersonal
     }
 }
 
@@ -83,14 +83,12 @@ impl<S: Needs> FromRequestParts<Api> for Allowed<S> {
 
 /// Looks up the request's key, if it has one, and counts the request against its caller's rate.
 pub(crate) async fn authenticate(State(api): State<Api>, mut request: Request, next: Next) -> Response {
-    let found = match find(&api, &request).await {
+    let (authorization, address) = (request.headers().get(header::AUTHORIZATION).cloned(), address(&request));
+    let found = match find(&api, authorization).await {
         Ok(found) => found,
-        Err(problem) => return limited(&api, &request).unwrap_or_else(|| problem.into_response()),
+        Err(problem) => return limited(&api, address).unwrap_or_else(|| problem.into_response()),
     };
-    let counted = match &found {
-        Some(found) => Some(Counted::Key(found.caller.key)),
-        None => address(&request),
-    };
+    let counted = found.map(|found| Counted::Key(found.caller.key)).or(address);
     let standing = counted.and_then(|who| api.limiter.take(who, Instant::now()));
     if let Some(refusal) = standing.and_then(|standing| standing.refusal()) {
         return refusal;
@@ -105,8 +103,8 @@ pub(crate) async fn authenticate(State(api): State<Api>, mut request: Request, n
     response
 }
 
-async fn find(api: &Api, request: &Request) -> Result<Option<Authenticated>, Problem> {
-    let Some(header) = request.headers().get(header::AUTHORIZATION) else { return Ok(None) };
+async fn find(api: &Api, authorization: Option<HeaderValue>) -> Result<Option<Authenticated>, Problem> {
+    let Some(header) = authorization else { return Ok(None) };
     let secret = header.to_str().ok().and_then(|text| {
         let (scheme, secret) = text.split_once(' ')?;
         scheme.eq_ignore_ascii_case("bearer").then(|| secret.trim())
@@ -125,9 +123,8 @@ fn address(request: &Request) -> Option<Counted> {
 }
 
 /// The refusal of one who tries wrong keys too fast.
-fn limited(api: &Api, request: &Request) -> Option<Response> {
-    let who = address(request)?;
-    api.limiter.take(who, Instant::now()).and_then(|standing| standing.refusal())
+fn limited(api: &Api, address: Option<Counted>) -> Option<Response> {
+    api.limiter.take(address?, Instant::now()).and_then(|standing| standing.refusal())
 }
 
 fn unauthenticated(detail: &str, error: Option<&str>) -> Problem {

@@ -4,6 +4,6 @@ mod auth;
 mod body;
 mod params;
 
-pub(crate) use auth::{Allowed, Authenticated, Needs, authenticate, needs};
-pub(crate) use body::{Empty, Fingerprints, InFlightKeys, Json, Once, OnceHeader, Payload, Plain, Wasm};
+pub(crate) use auth::{Allowed, Authenticated, authenticate, needs};
+pub(crate) use body::{Empty, Fingerprints, InFlightKeys, Json, Once, OnceHeader, Plain, Wasm};
 pub(crate) use params::{IfMatch, IfMatchHeader, PageQuery, Path, Query, hex};

@@ -113,9 +113,9 @@ impl OptionalFromRequestParts<Api> for IfMatch {
         if text == "*" {
             return Ok(None);
         }
-        let number = text.strip_prefix('"').and_then(|text| text.strip_suffix('"')).and_then(|text| text.parse().ok());
-        match number {
-            Some(number) => Ok(Some(Self(Revision::of(number)))),
+        let number = text.strip_prefix('"').and_then(|text| text.strip_suffix('"'));
+        match number.and_then(|number| serde_json::from_str::<Revision>(number).ok()) {
+            Some(revision) => Ok(Some(Self(revision))),
             None => {
                 let detail = "If-Match takes one ETag as an answer gave it, for example `\"7\"`";
                 Err(Problem::new(StatusCode::BAD_REQUEST, "malformed-if-match", detail))

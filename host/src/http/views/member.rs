@@ -52,7 +52,7 @@ pub(crate) struct TierView {
     #[schema(schema_with = schema::tier_cause)]
     cause: TierCause,
     /// The release of the tier slot that gave it.
-    release: u32,
+    release: u64,
 }
 
 /// A member's personal data.

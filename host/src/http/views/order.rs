@@ -160,7 +160,7 @@ pub(crate) struct OutcomeView {
 pub(crate) struct ReleaseRefView {
     #[schema(example = "coupon")]
     slot: String,
-    number: u32,
+    number: u64,
 }
 
 /// An order from its commit to its end.
