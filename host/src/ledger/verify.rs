@@ -12,7 +12,7 @@ use super::{
 use crate::{
     domain::{
         money::Points,
-        points::{Account, Entry, Purse},
+        points::{Account, Entry, House, Purse},
     },
     ids::{MemberId, OrderId},
     store::{Row, Scan, Seq, Store, StoreError},
@@ -34,16 +34,62 @@ pub struct LedgerReport {
     pub lots: u64,
     /// The sum of all entries: zero, or the books do not close.
     pub sum: i128,
+    /// What members hold and what the programme gave and took.
+    pub totals: Totals,
     /// How many things are wrong.
     pub problem_count: u64,
     /// The first hundred of them, in words.
     pub problems: Vec<String>,
 }
 
+/// Points by what holds them. What the programme gave is negative there, and shown here as given.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Totals {
+    /// With members, not yet to be spent.
+    pub pending: i128,
+    /// With members, to be spent.
+    pub active: i128,
+    /// With members, reserved.
+    pub held: i128,
+    /// Given for activities.
+    pub issued: i128,
+    /// Spent, less what refunds gave back.
+    pub redeemed: i128,
+    /// Died.
+    pub expired: i128,
+    /// Taken back after refunds.
+    pub clawed_back: i128,
+    /// Brought from an earlier programme.
+    pub opening: i128,
+    /// Given by operators, less what they took.
+    pub adjusted: i128,
+}
+
+impl Totals {
+    fn add(&mut self, account: Account, sum: i128) {
+        match account {
+            Account::Member(_, Purse::Pending) => self.pending += sum,
+            Account::Member(_, Purse::Active) => self.active += sum,
+            Account::Member(_, Purse::Held) => self.held += sum,
+            Account::House(House::Issued, _) => self.issued -= sum,
+            Account::House(House::Redeemed, _) => self.redeemed += sum,
+            Account::House(House::Expired, _) => self.expired += sum,
+            Account::House(House::ClawedBack, _) => self.clawed_back += sum,
+            Account::House(House::Opening, _) => self.opening -= sum,
+            Account::House(House::Adjusted, _) => self.adjusted -= sum,
+        }
+    }
+}
+
 impl LedgerReport {
     /// Whether the books close.
     pub fn is_sound(&self) -> bool {
         self.sum == 0 && self.problem_count == 0
+    }
+
+    fn add(&mut self, account: Account, sum: i128) {
+        self.sum += sum;
+        self.totals.add(account, sum);
     }
 
     fn problem(&mut self, what: String) {
@@ -94,7 +140,7 @@ async fn check_account(store: &Store, account: Account, cut: Seq, report: &mut L
         let full = page.len() == PAGE;
         for ((_, number), row) in page {
             if row.seq > cut {
-                report.sum += sum;
+                report.add(account, sum);
                 return Ok(());
             }
             sum += i128::from(row.value.amount.get());
@@ -114,7 +160,7 @@ async fn check_account(store: &Store, account: Account, cut: Seq, report: &mut L
             break;
         }
     }
-    report.sum += sum;
+    report.add(account, sum);
     let balance = store.read(move |tx| tx.get(&BALANCES, &account)).await?;
     if let Some(balance) = balance.filter(|balance| balance.entries == next)
         && i128::from(balance.points.get()) != sum

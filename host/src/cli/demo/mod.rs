@@ -1,0 +1,215 @@
+//! `galenic demo`: a year of real purchases through the engine, over HTTP, as a partner would drive it.
+//!
+//! The demo starts the server in this process on a free port, on a clock that it moves by quarters of a day. Everything
+//! of one quarter happens concurrently, except that each member does one thing after the other. Half-way the tier rule and
+//! the coupon policy are swapped while that quarter's orders flow.
+
+mod client;
+mod history;
+mod operator;
+mod report;
+mod shop;
+
+use std::{
+    collections::{BTreeMap, HashSet},
+    net::SocketAddr,
+    path::PathBuf,
+    process::ExitCode,
+    time::Instant,
+};
+
+use anyhow::{Context as _, ensure};
+use clap::Args;
+use futures::StreamExt as _;
+use jiff::{SignedDuration, Timestamp};
+
+
+use self::{
+    history::History,
+    operator::Operator,
+    report::Report,
+    shop::{REFUNDED, Shop, Task},
+};
+use super::config::{Config, Secrets};
+use crate::{
+    app::{App, Running},
+    clock::Clock,
+    ids::Ids,
+};
+
+/// How far the clock moves at once.
+const TICK_HOURS: i64 = 6;
+/// What happens at once, at most.
+const CONCURRENT_MAX: usize = 64;
+/// When a parcel leaves, arrives, and some of it comes back, in ticks after the order.
+const SHIPPED_AFTER: u64 = 2;
+const DELIVERED_AFTER: u64 = 6;
+const REFUNDED_AFTER: u64 = 20;
+
+/// What to replay.
+#[derive(Args)]
+pub(super) struct DemoArgs {
+    /// Where the data lie: a directory that is empty or does not exist. A temporary one where it is not said.
+    #[arg(long, value_name = "DIR")]
+    data: Option<PathBuf>,
+    /// Only the first so many members; all 1,471 where it is not said.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    members: Option<u64>,
+    /// End with one line of JSON that holds the same as the table.
+    #[arg(long)]
+    json: bool,
+    /// Leave the data in place.
+    #[arg(long)]
+    keep: bool,
+}
+
+/// Runs the demo: exit code 0 if no call failed and the books close.
+pub(super) async fn run(args: DemoArgs) -> anyhow::Result<ExitCode> {
+    let history = History::load(args.members.map(|n| usize::try_from(n).unwrap_or(usize::MAX)))?;
+    ensure!(!history.orders.is_empty(), "these members bought nothing");
+    let temporary = tempfile::Builder::new().prefix("galenic-demo-").tempdir()?;
+    let data = args.data.clone().unwrap_or_else(|| temporary.path().join("data"));
+    let taken = data.read_dir().is_ok_and(|mut entries| entries.next().is_some());
+    ensure!(!taken, "{} is not empty: the demo needs a directory of its own", data.display());
+    let begun = Instant::now();
+    let (server, secret) = start(data.clone(), history.orders[0].at).await?;
+    let report = replay(&server, history, &secret).await;
+    server.stop().await.context("the server did not stop in order")?;
+    let report = report?;
+    report.print(begun.elapsed(), args.json);
+    if args.keep {
+        println!("data kept in {}", data.display());
+        let _kept = temporary.keep();
+    } else if args.data.is_some() {
+        std::fs::remove_dir_all(&data).with_context(|| format!("cannot remove {}", data.display()))?;
+    }
+    Ok(if report.is_sound() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// The server, and the operator's key.
+async fn start(data: PathBuf, at: Timestamp) -> anyhow::Result<(Running, String)> {
+    let mut config = Config::standard();
+    config.store.data = data;
+    config.log.level = "warn".to_owned();
+    config.limits.requests_per_second = 0;
+    super::start_log(&config.log)?;
+    let secret: String = Ids::random().bytes::<32>().iter().map(|byte| format!("{byte:02x}")).collect();
+    let secrets = Secrets { operator_key: Some(secret.clone()), master_key: None };
+    let app = App::open(config, &secrets, Clock::manual(at), Ids::seeded(history::SEED)).await?;
+    Ok((app.start(SocketAddr::from(([127, 0, 0, 1], 0))).await?, secret))
+}
+
+/// What is to be done at each tick: the member's index and the task, in order for each member.
+type Agenda = BTreeMap<u64, Vec<(usize, Task)>>;
+
+async fn replay(server: &Running, history: History, secret: &str) -> anyhow::Result<Report> {
+    let operator = Operator::new(format!("http://{}", server.address()), secret)?;
+    let partner = operator.partner("shop").await?;
+    let welcome = operator.offers().await?;
+    let start = history.orders[0].at;
+    let mut agenda = agenda(&history, start);
+    let (orders, half) = (history.orders.len() as u64, agenda.keys().nth(agenda.len() / 2).copied().unwrap_or(0));
+    let shop = Shop::new(partner, history, welcome);
+    let mut prices: Vec<i64> = shop.history.products.iter().map(|item| item.list_price).collect();
+    let whole: Vec<(usize, i64)> = prices.iter().copied().enumerate().collect();
+    shop.import(&whole).await?;
+    let bar = report::progress(orders);
+    let (begun, mut swapped) = (Instant::now(), None);
+    while let Some((tick, tasks)) = agenda.pop_first() {
+        let hours = i64::try_from(tick).unwrap_or(0) * TICK_HOURS;
+        operator.clock(start.checked_add(SignedDuration::from_hours(hours))?).await?;
+        reprice(&shop, &tasks, &mut prices).await?;
+        let follow_up = if swapped.is_none() && tick >= half {
+            let before = shop.members_by_tier().await?;
+            let (done, swap) = tokio::join!(do_all(&shop, tasks, tick), operator.swap());
+            swapped = Some((before, swap?));
+            done
+        } else {
+            do_all(&shop, tasks, tick).await
+        };
+        for (tick, member, task) in follow_up {
+            agenda.entry(tick).or_default().push((member, task));
+        }
+        bar.set_position(shop.tally().orders);
+    }
+    bar.finish_and_clear();
+    let (tiers_before, swaps) = swapped.context("the history is too short for a swap")?;
+    let elapsed = begun.elapsed();
+    let tiers_after = shop.members_by_tier().await?;
+    Report::collect(&shop, &operator, tiers_before, tiers_after, swaps, elapsed).await
+}
+
+/// Members join on the day of their first order; orders come at their time.
+fn agenda(history: &History, start: Timestamp) -> Agenda {
+    let (mut agenda, mut joined) = (Agenda::new(), HashSet::new());
+    for (index, order) in history.orders.iter().enumerate() {
+        let hours = order.at.duration_since(start).as_hours();
+        let tasks = agenda.entry(u64::try_from(hours / TICK_HOURS).unwrap_or(0)).or_default();
+        if joined.insert(order.member) {
+            tasks.push((order.member, Task::Join));
+        }
+        tasks.push((order.member, Task::Buy(index)));
+    }
+    agenda
+}
+
+/// The catalogue follows the prices of the history.
+async fn reprice(shop: &Shop, tasks: &[(usize, Task)], prices: &mut [i64]) -> anyhow::Result<()> {
+    let mut changed = BTreeMap::new();
+    for (_, task) in tasks {
+        let Task::Buy(order) = task else { continue };
+        for (product, _, price) in &shop.history.orders[*order].lines {
+            if prices[*product] != *price {
+                changed.insert(*product, *price);
+            }
+        }
+    }
+    for (product, price) in &changed {
+        prices[*product] = *price;
+    }
+    shop.import(&changed.into_iter().collect::<Vec<_>>()).await
+}
+
+/// Does everything of a tick; what follows from it, with its tick. A call that fails is counted by the client, and what
+/// the member would have done after it in this tick is left out.
+async fn do_all(shop: &Shop, tasks: Vec<(usize, Task)>, tick: u64) -> Vec<(u64, usize, Task)> {
+    let mut by_member: BTreeMap<usize, Vec<Task>> = BTreeMap::new();
+    for (member, task) in tasks {
+        by_member.entry(member).or_default().push(task);
+    }
+    let members = by_member.into_iter().map(|(member, tasks)| async move {
+        let mut follow_up = Vec::new();
+        for task in tasks {
+            match do_one(shop, member, &task, tick).await {
+                Ok(more) => follow_up.extend(more),
+                Err(_counted) => break,
+            }
+        }
+        follow_up
+    });
+    let done: Vec<Vec<_>> = futures::stream::iter(members).buffer_unordered(CONCURRENT_MAX).collect().await;
+    done.into_iter().flatten().collect()
+}
+
+async fn do_one(shop: &Shop, member: usize, task: &Task, tick: u64) -> anyhow::Result<Vec<(u64, usize, Task)>> {
+    match task {
+        Task::Join => shop.join(member).await.map(|()| Vec::new()),
+        Task::Buy(index) => {
+            let bought = shop.buy(*index).await?;
+            let mut more = vec![
+                (tick + SHIPPED_AFTER, member, Task::Ship(bought.id.clone())),
+                (tick + DELIVERED_AFTER, member, Task::Deliver(bought.id.clone())),
+            ];
+            if bought.refundable && is_refunded(shop, *index) {
+                more.push((tick + REFUNDED_AFTER, member, Task::Refund(bought.id)));
+            }
+            Ok(more)
+        }
+        step => shop.step(step).await.map(|()| Vec::new()),
+    }
+}
+
+/// One in fifty, of the orders with more than one item.
+fn is_refunded(shop: &Shop, index: usize) -> bool {
+    history::made_up("refund", &shop.history.orders[index].name).is_multiple_of(REFUNDED)
+}

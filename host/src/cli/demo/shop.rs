@@ -1,0 +1,227 @@
+//! The shop that drives the engine: what one member does, call by call.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Mutex, MutexGuard, OnceLock},
+};
+
+use anyhow::{Context as _, ensure};
+use reqwest::Method;
+use serde_json::{Value as Json, json};
+
+use super::{
+    client::{Client, Reply},
+    history::{History, made_up},
+};
+
+/// What a member pays for delivery, in fen.
+const DELIVERY_FEE: i64 = 600;
+/// Every so many orders the member spends points, if there are some.
+const SPENDS_POINTS: u64 = 3;
+/// One in so many orders is refunded in part.
+pub(super) const REFUNDED: u64 = 50;
+/// A quote may change under concurrent writes of the same member only; more often is a failure.
+const PLACE_ATTEMPTS: usize = 5;
+
+/// Something a member or the shop does.
+#[derive(Clone)]
+pub(super) enum Task {
+    /// Registers, and gets the welcome coupon.
+    Join,
+    /// Buys what the history says, by its index.
+    Buy(usize),
+    /// The parcel leaves.
+    Ship(String),
+    /// The parcel arrives.
+    Deliver(String),
+    /// Some of it comes back.
+    Refund(String),
+}
+
+/// What was bought, and what follows from it.
+pub(super) struct Bought {
+    pub(super) id: String,
+    pub(super) refundable: bool,
+}
+
+/// Sums over all orders, in fen and points.
+#[derive(Clone, Default)]
+pub(super) struct Tally {
+    pub(super) orders: u64,
+    pub(super) gross: i64,
+    pub(super) paid: i64,
+    pub(super) delivery: i64,
+    pub(super) off: BTreeMap<String, (u64, i64)>,
+    pub(super) refunds: u64,
+    pub(super) refunded: i64,
+    pub(super) requotes: u64,
+    /// Orders by the releases that priced them.
+    pub(super) priced_by: BTreeMap<String, u64>,
+}
+
+pub(super) struct Shop {
+    pub(super) client: Client,
+    pub(super) history: History,
+    members: Vec<OnceLock<String>>,
+    welcome: String,
+    tally: Mutex<Tally>,
+}
+
+impl Shop {
+    pub(super) fn new(client: Client, history: History, welcome: String) -> Self {
+        let members = history.members.iter().map(|_| OnceLock::new()).collect();
+        Self { client, history, members, welcome, tally: Mutex::default() }
+    }
+
+    pub(super) fn tally(&self) -> MutexGuard<'_, Tally> {
+        self.tally.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
+    fn member(&self, index: usize) -> anyhow::Result<&str> {
+        self.members[index].get().map(String::as_str).context("the member has not joined")
+    }
+
+    pub(super) async fn join(&self, index: usize) -> anyhow::Result<()> {
+        let person = &self.history.members[index];
+        let body = json!({ "external_id": person.name, "profile": { "birthday": person.birthday.to_string() } });
+        let member = self.client.post("/v1/members", body).await?;
+        let id = member["id"].as_str().context("a member has an id")?.to_owned();
+        self.client.post("/v1/coupons", json!({ "offer": self.welcome, "member": id })).await?;
+        self.members[index].set(id).map_err(|_| anyhow::anyhow!("{} joined twice", person.name))
+    }
+
+    /// Quotes, places and pays.
+    pub(super) async fn buy(&self, index: usize) -> anyhow::Result<Bought> {
+        let order = &self.history.orders[index];
+        let member = self.member(order.member)?;
+        let mut quote = self.quote(index, member, 0).await?;
+        if made_up("spends", &order.name).is_multiple_of(SPENDS_POINTS) {
+            let most = quote["price"]["points_max"].as_i64().unwrap_or(0);
+            let balance = self.client.get(&format!("/v1/members/{member}/points")).await?;
+            let points = balance["active"].as_i64().unwrap_or(0).min(most);
+            if points > 0 {
+                quote = self.quote(index, member, points).await?;
+            }
+        }
+        let placed = self.place(&order.name, quote).await?;
+        let id = placed["id"].as_str().context("an order has an id")?.to_owned();
+        let payable = &placed["price"]["payable"];
+        let payment = json!({ "reference": format!("pay-{}", order.name), "method": "wechat-pay", "amount": payable });
+        self.client.post(&format!("/v1/orders/{id}/payment"), payment).await?;
+        self.count(&placed);
+        let items: u64 = order.lines.iter().map(|(_, items, _)| u64::from(*items)).sum();
+        Ok(Bought { id, refundable: items > 1 })
+    }
+
+    async fn quote(&self, index: usize, member: &str, points: i64) -> anyhow::Result<Json> {
+        let order = &self.history.orders[index];
+        let lines: Vec<Json> = order.lines.iter().map(|(product, items, _)| {
+            json!({ "external_id": self.history.products[*product].name, "quantity": items })
+        }).collect();
+        let rx = order.lines.iter().any(|(product, ..)| self.history.products[*product].class == "rx");
+        let prescription = rx.then(|| format!("rx-{}", order.name));
+        let body = json!({
+            "member": member,
+            "lines": lines,
+            "points": points,
+            "delivery_fee": { "minor": DELIVERY_FEE, "currency": "CNY" },
+            "prescription": prescription,
+        });
+        self.client.quote(body).await
+    }
+
+    async fn place(&self, name: &str, mut quote: Json) -> anyhow::Result<Json> {
+        for _ in 0..PLACE_ATTEMPTS {
+            let body = json!({ "quote": quote["id"], "external_id": name });
+            match self.client.call(Method::POST, "/v1/orders", Some(body)).await? {
+                Reply::Done(order) => return Ok(order),
+                Reply::QuoteChanged(fresh) => {
+                    self.tally().requotes += 1;
+                    quote = fresh;
+                }
+            }
+        }
+        anyhow::bail!("order {name}: the quote changed {PLACE_ATTEMPTS} times")
+    }
+
+    pub(super) async fn step(&self, task: &Task) -> anyhow::Result<()> {
+        match task {
+            Task::Ship(id) => self.client.post(&format!("/v1/orders/{id}/shipment"), json!({})).await.map(drop),
+            Task::Deliver(id) => self.client.post(&format!("/v1/orders/{id}/delivery"), json!({})).await.map(drop),
+            Task::Refund(id) => {
+                let body = json!({ "cause": "quality", "lines": [{ "line": 0, "quantity": 1 }] });
+                let order = self.client.post(&format!("/v1/orders/{id}/refunds"), body).await?;
+                let refund = order["refunds"].as_array().and_then(|all| all.last());
+                let amount = refund.and_then(|refund| refund["amount"]["minor"].as_i64());
+                let mut tally = self.tally();
+                tally.refunds += 1;
+                tally.refunded += amount.context("a refund has an amount")?;
+                Ok(())
+            }
+            Task::Join | Task::Buy(_) => Ok(()),
+        }
+    }
+
+    /// Adds an order to the sums; list less allocations must be the payable, as promised.
+    fn count(&self, order: &Json) {
+        let price = &order["price"];
+        let minor = |json: &Json| json["minor"].as_i64().unwrap_or(0);
+        let mut tally = self.tally();
+        tally.orders += 1;
+        tally.paid += minor(&price["payable"]);
+        tally.delivery += minor(&price["delivery_payable"]);
+        for line in price["lines"].as_array().into_iter().flatten() {
+            tally.gross += minor(&line["list"]);
+            for allocation in line["allocations"].as_array().into_iter().flatten() {
+                let source = allocation["source"].as_str().unwrap_or_default();
+                if source != "offer" {
+                    let sum = tally.off.entry(source.to_owned()).or_default();
+                    *sum = (sum.0 + 1, sum.1 + minor(&allocation["amount"]));
+                }
+            }
+        }
+        for offer in price["offers"].as_array().into_iter().flatten() {
+            let amount = minor(&offer["amount"]);
+            if amount > 0 {
+                let sum = tally.off.entry(offer["code"].as_str().unwrap_or_default().to_owned()).or_default();
+                *sum = (sum.0 + 1, sum.1 + amount);
+            }
+        }
+        for release in order["releases"].as_array().into_iter().flatten() {
+            let name = format!("{}#{}", release["slot"].as_str().unwrap_or_default(), release["number"]);
+            *tally.priced_by.entry(name).or_default() += 1;
+        }
+    }
+
+    /// Brings products in, at these prices in fen.
+    pub(super) async fn import(&self, products: &[(usize, i64)]) -> anyhow::Result<()> {
+        for chunk in products.chunks(200) {
+            let rows: Vec<Json> = chunk.iter().map(|(index, price)| {
+                let item = &self.history.products[*index];
+                json!({
+                    "external_id": item.name,
+                    "name": item.title,
+                    "category": item.category,
+                    "class": item.class,
+                    "urgent": item.urgent,
+                    "list_price": { "minor": price, "currency": "CNY" },
+                    "substances": item.substances,
+                    "days_of_supply": item.days_of_supply,
+                })
+            }).collect();
+            let answer = self.client.post("/v1/products/import", json!({ "products": rows })).await?;
+            ensure!(answer["created"].is_u64(), "the import does not say what it did");
+        }
+        Ok(())
+    }
+
+    /// Members by tier code.
+    pub(super) async fn members_by_tier(&self) -> anyhow::Result<BTreeMap<String, u64>> {
+        let mut tiers = BTreeMap::new();
+        for member in self.client.list("/v1/members").await? {
+            let code = member["tier"]["code"].as_str().context("a member has a tier")?.to_owned();
+            *tiers.entry(code).or_default() += 1;
+        }
+        Ok(tiers)
+    }
+}
