@@ -41,6 +41,13 @@ const TIMERS_AT_ONCE: usize = 256;
 /// Old quotes are swept, and metrics kept small, every so many looks for timers.
 const UPKEEP_EVERY: u32 = 30;
 
+/// Recorded decisions are on disk no later than the transactions they explain.
+impl Barrier for Decisions {
+    fn sync(&self) -> std::io::Result<()> {
+        Self::sync(self)
+    }
+}
+
 /// An open deployment.
 pub struct App {
     services: Services,
@@ -176,7 +183,8 @@ pub async fn open_services(config: &Config, master_key: [u8; 32], clock: Clock, 
     let opened = tokio::task::spawn_blocking(move || {
         fs::create_dir_all(&data).with_context(|| format!("cannot make the data directory {}", data.display()))?;
         let vault = Arc::new(Vault::unlock(&data, master_key).context("cannot open the keys of personal data")?);
-        let decisions = Decisions::open(&data.join("decisions"), decisions).context("cannot open the recorded decisions")?;
+        let decisions =
+            Decisions::open(&data.join("decisions"), decisions).context("cannot open the recorded decisions")?;
         let decisions = Arc::new(decisions);
         let barriers: Vec<Arc<dyn Barrier>> = vec![decisions.clone(), vault.clone()];
         let store = Store::open(&data.join("store"), sled, barriers).context("cannot open the store")?;
@@ -223,7 +231,9 @@ pub fn master_key(data: &Path, secrets: &Secrets) -> anyhow::Result<[u8; 32]> {
     }
     let path = data.join("master.key");
     match fs::read_to_string(&path) {
-        Ok(text) => key_bytes(&text).with_context(|| format!("{} holds no key of 64 hexadecimal digits", path.display())),
+        Ok(text) => {
+            key_bytes(&text).with_context(|| format!("{} holds no key of 64 hexadecimal digits", path.display()))
+        }
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
             let key: [u8; 32] = Ids::random().bytes();
             write_key(data, &path, &key).with_context(|| format!("cannot make {}", path.display()))?;

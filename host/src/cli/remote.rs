@@ -54,7 +54,8 @@ impl Remote {
         let response = request.send().await.with_context(|| format!("cannot reach {}", self.server))?;
         let status = response.status();
         let text = response.text().await.context("the answer broke off")?;
-        let json: Json = serde_json::from_str(&text).with_context(|| format!("{url} does not answer as Galenic does"))?;
+        let json: Json =
+            serde_json::from_str(&text).with_context(|| format!("{url} does not answer as Galenic does"))?;
         if !status.is_success() {
             bail!("{}: {}", json["title"].as_str().unwrap_or(status.as_str()), problem(&json));
         }

@@ -41,13 +41,13 @@ use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::net::TcpListener;
 use tower_http::catch_panic::CatchPanicLayer;
 
-pub use self::{limits::Rates, server::Bounds};
 use self::{
     extract::{Fingerprints, InFlightKeys},
     limits::RateLimiter,
     problem::Problem,
     views::{Currency, Show, Texts},
 };
+pub use self::{limits::Rates, server::Bounds};
 use crate::{
     domain::{order::ReleaseRef, rule::ReasonText},
     service::Services,
@@ -182,7 +182,11 @@ async fn not_found() -> Problem {
 }
 
 async fn method_not_allowed() -> Problem {
-    Problem::new(StatusCode::METHOD_NOT_ALLOWED, "method-not-allowed", "the resource does not take this method: see `Allow`")
+    Problem::new(
+        StatusCode::METHOD_NOT_ALLOWED,
+        "method-not-allowed",
+        "the resource does not take this method: see `Allow`",
+    )
 }
 
 /// Ends a request that takes too long, be it the client's body or our work. What was committed stays; a retry with the

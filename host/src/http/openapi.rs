@@ -8,7 +8,7 @@ use std::{collections::BTreeMap, sync::OnceLock};
 use utoipa::{
     OpenApi as _, PartialSchema as _, ToSchema as _,
     openapi::{
-        ContentBuilder, InfoBuilder, OpenApi, Ref, RefOr, ResponseBuilder, Required,
+        ContentBuilder, InfoBuilder, OpenApi, Ref, RefOr, Required, ResponseBuilder,
         path::{Operation, ParameterBuilder, ParameterIn},
         schema::{ObjectBuilder, Type},
         security::{HttpAuthScheme, HttpBuilder, SecurityScheme},
@@ -52,11 +52,8 @@ pub(super) fn document() -> String {
 
 fn describe() -> OpenApi {
     let mut api = routes().into_openapi();
-    api.info = InfoBuilder::new()
-        .title("Galenic")
-        .version(env!("CARGO_PKG_VERSION"))
-        .description(Some(SUMMARY))
-        .build();
+    api.info =
+        InfoBuilder::new().title("Galenic").version(env!("CARGO_PKG_VERSION")).description(Some(SUMMARY)).build();
     let components = api.components.get_or_insert_default();
     let scopes: Vec<&str> = Scope::ALL.iter().map(|scope| scope.name()).collect();
     let about = format!("An API key with scopes. There are: `{}`.", scopes.join("`, `"));
@@ -80,8 +77,11 @@ fn complete(path: &str, operation: &mut Operation) {
     let parameters = operation.parameters.get_or_insert_default();
     for name in named.iter().filter(|name| !known.contains(name)) {
         let text = ObjectBuilder::new().schema_type(Type::String);
-        let parameter =
-            ParameterBuilder::new().name(name).parameter_in(ParameterIn::Path).required(Required::True).schema(Some(text));
+        let parameter = ParameterBuilder::new()
+            .name(name)
+            .parameter_in(ParameterIn::Path)
+            .required(Required::True)
+            .schema(Some(text));
         parameters.push(RefOr::T(parameter.build()));
     }
     let idempotent = known.iter().any(|name| name == "Idempotency-Key");
@@ -123,7 +123,8 @@ fn add_problem(operation: &mut Operation, status: u16, codes: &[&str]) {
         .entry(status.to_string())
         .or_insert_with(|| RefOr::T(ResponseBuilder::new().build()));
     let RefOr::T(response) = entry else { return };
-    let mut all: Vec<String> = response.description.split(", ").filter(|code| !code.is_empty()).map(str::to_owned).collect();
+    let mut all: Vec<String> =
+        response.description.split(", ").filter(|code| !code.is_empty()).map(str::to_owned).collect();
     for code in codes {
         if !all.iter().any(|known| known == code) {
             all.push((*code).to_owned());

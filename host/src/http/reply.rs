@@ -55,7 +55,9 @@ impl<T: Serialize> IntoResponse for Reply<T> {
         if let Some(location) = self.location.and_then(|text| HeaderValue::from_str(&text).ok()) {
             headers.insert(header::LOCATION, location);
         }
-        if let Some(etag) = self.etag.and_then(|revision| HeaderValue::from_str(&format!("\"{}\"", revision.get())).ok()) {
+        if let Some(etag) =
+            self.etag.and_then(|revision| HeaderValue::from_str(&format!("\"{}\"", revision.get())).ok())
+        {
             headers.insert(header::ETAG, etag);
         }
         if self.replayed {

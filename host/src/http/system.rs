@@ -25,7 +25,11 @@ use crate::plugin::BreakerState;
 
 /// Routes that stand beside the versioned ones.
 pub(super) fn routes() -> OpenApiRouter<Api> {
-    OpenApiRouter::new().routes(routes!(health)).routes(routes!(ready)).routes(routes!(metrics)).routes(routes!(description))
+    OpenApiRouter::new()
+        .routes(routes!(health))
+        .routes(routes!(ready))
+        .routes(routes!(metrics))
+        .routes(routes!(description))
 }
 
 /// What the listener for metrics alone serves, to whoever reaches it.
@@ -66,7 +70,8 @@ async fn health() -> Json<Health> {
     responses((status = 200, body = Health), (status = 503, description = "not-ready")),
 )]
 async fn ready(State(api): State<Api>) -> Result<Json<Health>, Problem> {
-    let not_ready = |why: &str| Problem::new(StatusCode::SERVICE_UNAVAILABLE, "not-ready", why).header(header::RETRY_AFTER, "1");
+    let not_ready =
+        |why: &str| Problem::new(StatusCode::SERVICE_UNAVAILABLE, "not-ready", why).header(header::RETRY_AFTER, "1");
     if api.draining() {
         return Err(not_ready("the server is about to stop"));
     }
@@ -120,7 +125,8 @@ fn publish(api: &Api) {
         metrics::gauge!("galenic_plugin_breaker_open", &labels).set(f64::from(u8::from(open)));
         for (code, count) in release.faults {
             let [slot, number] = labels.clone();
-            metrics::counter!("galenic_plugin_faults_total", &[slot, number, ("fault", code.to_owned())]).absolute(count);
+            metrics::counter!("galenic_plugin_faults_total", &[slot, number, ("fault", code.to_owned())])
+                .absolute(count);
         }
     }
     if let (Some(resident), _) = status::resident_bytes() {

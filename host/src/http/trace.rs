@@ -55,7 +55,8 @@ pub(crate) fn current() -> TraceId {
 pub(crate) async fn trace(request: Request, next: Next) -> Response {
     let id = TraceId::of(request.headers()).unwrap_or_else(|| TraceId(rand::random()));
     let method = request.method().clone();
-    let route = request.extensions().get::<MatchedPath>().map_or_else(|| "none".to_owned(), |path| path.as_str().to_owned());
+    let route =
+        request.extensions().get::<MatchedPath>().map_or_else(|| "none".to_owned(), |path| path.as_str().to_owned());
     let span = tracing::info_span!("request", trace_id = %id, %method, route);
     CURRENT
         .scope(
@@ -75,15 +76,15 @@ pub(crate) async fn trace(request: Request, next: Next) -> Response {
 }
 
 fn record(method: &str, route: &str, status: StatusCode, elapsed: std::time::Duration) {
-    let labels = [
-        ("method", method.to_owned()),
-        ("route", route.to_owned()),
-        ("status", status.as_str().to_owned()),
-    ];
+    let labels = [("method", method.to_owned()), ("route", route.to_owned()), ("status", status.as_str().to_owned())];
     metrics::counter!("galenic_http_requests_total", &labels).increment(1);
     metrics::histogram!("galenic_http_request_seconds", "method" => labels[0].1.clone(), "route" => labels[1].1.clone())
         .record(elapsed.as_secs_f64());
-    tracing::info!(status = status.as_u16(), elapsed_us = u64::try_from(elapsed.as_micros()).unwrap_or(u64::MAX), "answered");
+    tracing::info!(
+        status = status.as_u16(),
+        elapsed_us = u64::try_from(elapsed.as_micros()).unwrap_or(u64::MAX),
+        "answered"
+    );
 }
 
 /// The answer when a handler panics.

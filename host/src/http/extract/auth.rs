@@ -75,7 +75,8 @@ impl<S: Needs> FromRequestParts<Api> for Allowed<S> {
             return Ok(Self(found.caller, PhantomData));
         }
         let scope = S::SCOPE.name();
-        let problem = Problem::new(StatusCode::FORBIDDEN, "scope-missing", format!("the key lacks the scope `{scope}`"));
+        let problem =
+            Problem::new(StatusCode::FORBIDDEN, "scope-missing", format!("the key lacks the scope `{scope}`"));
         let challenge = format!("Bearer realm=\"galenic\", error=\"insufficient_scope\", scope=\"{scope}\"");
         Err(problem.header(header::WWW_AUTHENTICATE, &challenge))
     }

@@ -26,7 +26,8 @@ where
 
     async fn from_request_parts(parts: &mut Parts, api: &Api) -> Result<Self, Problem> {
         let malformed = |detail: String| Problem::new(StatusCode::BAD_REQUEST, "malformed-path", detail);
-        let params = RawPathParams::from_request_parts(parts, api).await.map_err(|error| malformed(error.body_text()))?;
+        let params =
+            RawPathParams::from_request_parts(parts, api).await.map_err(|error| malformed(error.body_text()))?;
         let Some((name, text)) = params.iter().next() else {
             return Err(Problem::internal(&"the route has no parameter"));
         };

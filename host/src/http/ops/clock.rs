@@ -64,7 +64,10 @@ async fn set(
 ) -> Result<Reply<ClockView>, Problem> {
     let now = api.services.clock.now();
     if body.now < now {
-        return Err(Problem::invalid(vec![FieldError::new("/now", format!("the clock says {now}: it never goes back"))]));
+        return Err(Problem::invalid(vec![FieldError::new(
+            "/now",
+            format!("the clock says {now}: it never goes back"),
+        )]));
     }
     api.services
         .clock

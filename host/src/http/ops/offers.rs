@@ -118,10 +118,8 @@ async fn define(
     let mut fields = Fields::new(api.currency);
     let budget_amount = body.budget_amount.map(|amount| fields.money("/budget_amount", &amount));
     fields.finish()?;
-    let funder = |share: FunderBody| FunderShare {
-        funder: share.funder,
-        share: BasisPoints::new(share.share_basis_points),
-    };
+    let funder =
+        |share: FunderBody| FunderShare { funder: share.funder, share: BasisPoints::new(share.share_basis_points) };
     let new = NewOffer {
         code: body.code,
         name_zh_cn: body.name_zh_cn,

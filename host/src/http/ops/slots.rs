@@ -13,7 +13,11 @@ use crate::{
         extract::{Allowed, Empty, Json, Once, OnceHeader, PageQuery, Path, Query, needs},
         problem::Problem,
         reply::{List, Reply},
-        views::{ActiveView, ReleaseView, SlotView, plugin::{BudgetsView, GrantsView}, schema},
+        views::{
+            ActiveView, ReleaseView, SlotView,
+            plugin::{BudgetsView, GrantsView},
+            schema,
+        },
     },
     plugin::{Budgets, Fallback, Grants, ModuleDigest},
     service::releases::NewRelease,

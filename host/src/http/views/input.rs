@@ -4,11 +4,7 @@ use serde::{Deserialize, Deserializer};
 use utoipa::ToSchema;
 
 use super::Currency;
-use crate::{
-    domain::money::Money,
-    http::problem::Problem,
-    service::FieldError,
-};
+use crate::{domain::money::Money, http::problem::Problem, service::FieldError};
 
 /// An amount of money in a request.
 #[derive(Debug, Deserialize, ToSchema)]

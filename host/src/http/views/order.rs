@@ -10,8 +10,8 @@ use crate::{
         member::ExternalId,
         offer::{Funder, FunderShare, OfferClass},
         order::{
-            Allocation, Earning, OfferOutcome, Order, OrderState, Payment, PaymentMethod, Priced, PricedLine, Quote, Refund,
-            RefundCause, ReleaseRef, Source,
+            Allocation, Earning, OfferOutcome, Order, OrderState, Payment, PaymentMethod, Priced, PricedLine, Quote,
+            Refund, RefundCause, ReleaseRef, Source,
         },
         product::Class,
     },

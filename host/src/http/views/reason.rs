@@ -140,7 +140,8 @@ fn fill(text: &str, words: &[String]) -> String {
     let mut rest = text;
     while let Some((before, after)) = rest.split_once('{') {
         filled.push_str(before);
-        let word = after.split_once('}').and_then(|(number, tail)| Some((words.get(number.parse::<usize>().ok()?)?, tail)));
+        let word =
+            after.split_once('}').and_then(|(number, tail)| Some((words.get(number.parse::<usize>().ok()?)?, tail)));
         match word {
             Some((word, tail)) => {
                 filled.push_str(word);

@@ -82,12 +82,10 @@ async fn every_wrong_field_is_named_and_none_is_repeated() {
 async fn a_change_keeps_what_is_absent_and_clears_what_is_null() {
     let fixture = Fixture::model(4).await;
     let (services, member) = (&fixture.services, join(&fixture, None).await);
-    let change = ProfileChange {
-        name: Change::Set("王大明".to_owned()),
-        email: Change::Clear,
-        ..ProfileChange::default()
-    };
-    let changed = services.update_member(fixture.shop, fixture.once(), member.id, Some(member.revision), change.clone());
+    let change =
+        ProfileChange { name: Change::Set("王大明".to_owned()), email: Change::Clear, ..ProfileChange::default() };
+    let changed =
+        services.update_member(fixture.shop, fixture.once(), member.id, Some(member.revision), change.clone());
     let changed = changed.await.expect("changes").value;
     assert_eq!(changed.revision, member.revision.next());
     let expected = Profile { name: Some("王大明".to_owned()), email: None, ..wang() };
