@@ -169,3 +169,6 @@ fn expiry(offer: &Offer, now: Timestamp) -> Option<Timestamp> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -377,3 +377,6 @@ fn list_automatic(tx: &mut Tx<'_>, offer: &Offer, now: Timestamp) -> Result<(), 
     }
     Ok(tx.put(&AUTOMATIC_OFFERS, &offer.id, &())?)
 }
+
+#[cfg(test)]
+mod tests;

@@ -519,3 +519,6 @@ mod as_json {
         serde_json::from_str(from.str()?).map_err(minicbor::decode::Error::custom)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,7 +1,7 @@
 use jiff::civil::date;
 
 use super::*;
-use crate::{events::EVENTS, service::fixture::Fixture, store::Store};
+use crate::{events::EVENTS, ids::Id as _, service::fixture::Fixture, store::Store};
 
 fn wang() -> Profile {
     Profile {
@@ -24,9 +24,10 @@ async fn join(fixture: &Fixture, external_id: Option<ExternalId>) -> Member {
 async fn happened(store: &Store, member: MemberId) -> Vec<What> {
     let read = store.read(move |tx| {
         let rows = tx.scan(&EVENTS, &Scan::prefix(&events::shard(member)))?;
-        Ok::<_, StoreError>(rows.into_iter().filter(|(_, event)| event.member == member).map(|(_, event)| event.what))
+        let mine = rows.into_iter().map(|(_, event)| event).filter(|event| event.member == member);
+        Ok::<_, StoreError>(mine.map(|event| event.what).collect())
     });
-    read.await.expect("reads").collect()
+    read.await.expect("reads")
 }
 
 #[tokio::test]
