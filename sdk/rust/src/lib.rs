@@ -193,7 +193,8 @@ pub use units::{BasisPoints, Instant, Money, Points};
 /// Everything a plugin needs: `use galenic_sdk::prelude::*;`.
 pub mod prelude {
     pub use crate::{
-        About, BasisPoints, Errors, Facts as _, FieldError, Instant, Map, Money, Points, Reason, ReasonCode, about, config,
+        About, BasisPoints, Errors, Facts as _, FieldError, Instant, Map, Money, Points, Reason, ReasonCode, about,
+        config,
         coupon_policy::{Cart, CouponPolicy, Proposal},
         earning_rule::{Award, EarningRule},
         export_coupon_policy, export_earning_rule, export_tier_rule, facts, reasons, terms,
