@@ -186,7 +186,7 @@ pub async fn open_services(config: &Config, master_key: [u8; 32], clock: Clock, 
         let decisions =
             Decisions::open(&data.join("decisions"), decisions).context("cannot open the recorded decisions")?;
         let decisions = Arc::new(decisions);
-        let barriers: Vec<Arc<dyn Barrier>> = vec![decisions.clone(), vault.clone()];
+        let barriers: Vec<Arc<dyn Barrier>> = vec![Arc::new(DecisionsBarrier(decisions.clone())), vault.clone()];
         let store = Store::open(&data.join("store"), sled, barriers).context("cannot open the store")?;
         let engine = Engine::new(engine).context("cannot start the plugin engine")?;
         let modules = data.join("modules");
@@ -207,6 +207,15 @@ pub async fn open_services(config: &Config, master_key: [u8; 32], clock: Clock, 
         keys: Arc::default(),
         shelf: Arc::default(),
     })
+}
+
+/// Decisions are on disk no later than the transactions they explain. The two rooms do not know each other.
+struct DecisionsBarrier(Arc<Decisions>);
+
+impl Barrier for DecisionsBarrier {
+    fn sync(&self) -> std::io::Result<()> {
+        self.0.sync()
+    }
 }
 
 fn engine_config(config: &Config) -> EngineConfig {

@@ -13,7 +13,7 @@ use crate::{
         extract::{Allowed, Json, Once, OnceHeader, PageQuery, Path, Query, needs},
         problem::Problem,
         reply::{List, Reply},
-        views::{BalancesView, EntryView},
+        views::{BalancesView, EntryView, schema},
     },
     ids::MemberId,
 };
@@ -36,7 +36,7 @@ struct BalancesQuery {
 #[into_params(parameter_in = Query)]
 struct EntriesQuery {
     /// Which purse: `pending`, `active` (where it is not said) or `held`.
-    #[param(value_type = Option<String>)]
+    #[param(schema_with = schema::purse)]
     purse: Option<Purse>,
     /// At most this many items; 50 where it is not said.
     #[param(minimum = 1, maximum = 200)]
