@@ -41,6 +41,13 @@ const TIMERS_AT_ONCE: usize = 256;
 /// Old quotes are swept, and metrics kept small, every so many looks for timers.
 const UPKEEP_EVERY: u32 = 30;
 
+/// Recorded decisions are on disk no later than the transactions they explain.
+impl Barrier for Decisions {
+    fn sync(&self) -> std::io::Result<()> {
+        Self::sync(self)
+    }
+}
+
 /// An open deployment.
 pub struct App {
     services: Services,

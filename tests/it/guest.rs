@@ -24,8 +24,8 @@ pub(crate) struct Guest {
     pub(crate) columns: String,
     /// Initial memory in pages of 64 KiB.
     pub(crate) pages: u32,
-    /// More items of the module, for example an import.
-    pub(crate) extra: String,
+    /// More functions, for the bodies to call.
+    pub(crate) functions: String,
 }
 
 /// A tier: its code and its benefits by name and integer.
@@ -85,7 +85,7 @@ impl Guest {
             evaluate: "(unreachable)".to_owned(),
             columns: EVALUATE_COLUMNS.to_owned(),
             pages: 2,
-            extra: String::new(),
+            functions: String::new(),
         }
     }
 
@@ -166,7 +166,7 @@ impl Guest {
         }
         let base = image.end().next_multiple_of(16);
         let text = format!(
-            "(module {extra}
+            "(module
                 (memory (export \"memory\") {pages})
                 (global $heap (mut i32) (i32.const {base}))
                 (func $realloc (export \"cabi_realloc\") (param i32 i32) (param $align i32) (param $size i32) (result i32)
@@ -179,9 +179,9 @@ impl Guest {
                         (drop (memory.grow (i32.const 1)))
                         (br $more)))
                     (local.get $at))
-                {functions}
+                {more} {functions}
                 (data (i32.const {DATA}) \"{data}\"))",
-            extra = self.extra,
+            more = self.functions,
             pages = self.pages,
             data = image.escaped(),
         );

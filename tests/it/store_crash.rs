@@ -86,6 +86,16 @@ fn child() {
     runtime.block_on(async {
         let store = open(Path::new(&dir));
         say("\nopen");
+        // What a read saw is acknowledged as well, whoever wrote it.
+        let reader = store.clone();
+        tokio::spawn(async move {
+            for client in (0..CLIENTS).cycle() {
+                if let Some(number) = reader.read(move |tx| tx.get(&LAST, &(client, 0))).await.unwrap() {
+                    say(&format!("done {client} {number}"));
+                }
+                tokio::task::yield_now().await;
+            }
+        });
         let clients = (0..CLIENTS).map(|client| {
             let store = store.clone();
             tokio::spawn(async move {
@@ -140,7 +150,8 @@ impl Running {
             let mut acknowledged = Acknowledged::new();
             for line in output.lines().map_while(Result::ok) {
                 if let Some((client, number)) = line.strip_prefix("done ").and_then(|done| done.split_once(' ')) {
-                    acknowledged.insert(client.parse().unwrap(), number.parse().unwrap());
+                    let last = acknowledged.entry(client.parse().unwrap()).or_default();
+                    *last = number.parse::<u64>().unwrap().max(*last);
                 }
             }
             acknowledged

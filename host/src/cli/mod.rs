@@ -4,6 +4,7 @@
 //! line to standard error.
 
 pub mod config;
+mod demo;
 mod key;
 mod plugin;
 mod remote;
@@ -29,6 +30,8 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
+    /// Replay a year of real purchases through the engine, over HTTP, with two plugins swapped half-way.
+    Demo(demo::DemoArgs),
     /// Run the server.
     ///
     /// Secrets come from the environment alone: GALENIC_OPERATOR_KEY, an API key that may do everything, and
@@ -119,6 +122,7 @@ pub fn main() -> ExitCode {
 
 fn run(command: Command) -> anyhow::Result<ExitCode> {
     match command {
+        Command::Demo(args) => block_on(demo::run(args)),
         Command::Serve(args) => serve::run(args),
         Command::Plugin(command) => block_on(plugin::run(command)),
         Command::Verify { place } => block_on(verify::run(place)),

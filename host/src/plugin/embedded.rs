@@ -25,3 +25,33 @@ impl Embedded {
         EMBEDDED.iter().find(|plugin| plugin.name == name)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use wasmtime::{Engine, component::Component};
+
+    use super::*;
+
+    /// Each plugin can be compiled, imports nothing and exports the interface of its kind.
+    #[test]
+    fn plugins_import_nothing_and_export_their_kind() {
+        let engine = Engine::default();
+        for plugin in EMBEDDED {
+            let component = Component::new(&engine, plugin.component).expect(plugin.name);
+            let outside = component.component_type();
+            assert_eq!(outside.imports(&engine).count(), 0, "{} imports something", plugin.name);
+            let interface = format!("galenic:plugin/{}@0.1.0", plugin.kind.name());
+            assert!(component.get_export_index(None, &interface).is_some(), "{} has no {interface}", plugin.name);
+            assert!(Embedded::find(plugin.name).is_some_and(|found| found.kind == plugin.kind));
+        }
+    }
+
+    #[test]
+    fn configurations_and_cases_are_json() {
+        for plugin in EMBEDDED {
+            serde_json::from_str::<serde_json::Value>(plugin.config).expect(plugin.name);
+            let cases: Vec<serde_json::Value> = serde_json::from_str(plugin.cases).expect(plugin.name);
+            assert!(!cases.is_empty(), "{} has no case", plugin.name);
+        }
+    }
+}

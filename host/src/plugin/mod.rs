@@ -12,6 +12,8 @@
 //! - An answer that breaks the contract is a fault, whoever gains from it.
 
 mod artefact;
+#[doc(hidden)]
+pub mod bare;
 mod breaker;
 mod budget;
 mod call;

@@ -19,7 +19,7 @@ use super::{
     wire,
 };
 use crate::domain::{
-    fact::{self, Fact, ValueType},
+    fact::{self, Fact, Scope, ValueType},
     rule::{Kind, ReasonText},
 };
 
@@ -277,7 +277,7 @@ pub(super) fn admit(shared: &Shared, bytes: Arc<[u8]>) -> Result<Arc<Module>, Ad
         LoadError::Link(why) => AdmissionError::Malformed(why),
     })?;
     let (wire, terms) = block_on(ask(shared, &program))?;
-    let description = check_description(wire, terms)?;
+    let description = check_description(kind, wire, terms)?;
     let schema = jsonschema::draft202012::new(&description.config_schema)
         .map_err(|error| wrong("/config-schema", format!("it is not a JSON Schema: {error}")))?;
     Ok(Arc::new(Module { digest, kind, description, bytes, component, schema }))
@@ -412,7 +412,11 @@ fn check_count(pointer: &str, count: usize, max: usize) -> Result<(), AdmissionE
     if count <= max { Ok(()) } else { Err(wrong(pointer, format!("{count} entries, at most {max}"))) }
 }
 
-fn check_description(from: wire::Description, terms: Vec<wire::Term>) -> Result<Description, AdmissionError> {
+fn check_description(
+    kind: Kind,
+    from: wire::Description,
+    terms: Vec<wire::Term>,
+) -> Result<Description, AdmissionError> {
     check_name("/name", &from.name)?;
     if !is_semver(&from.version) {
         return Err(wrong(
@@ -427,7 +431,7 @@ fn check_description(from: wire::Description, terms: Vec<wire::Term>) -> Result<
     let config_schema = serde_json::from_str(&from.config_schema)
         .map_err(|error| wrong("/config-schema", format!("it is not JSON: {error}")))?;
     Ok(Description {
-        facts: check_facts(&from.facts)?,
+        facts: check_facts(kind, &from.facts)?,
         reasons: check_reasons(from.reasons)?,
         terms: check_terms(terms)?,
         name: from.name,
@@ -437,7 +441,7 @@ fn check_description(from: wire::Description, terms: Vec<wire::Term>) -> Result<
     })
 }
 
-fn check_facts(wanted: &[wire::WantedFact]) -> Result<Vec<&'static Fact>, AdmissionError> {
+fn check_facts(kind: Kind, wanted: &[wire::WantedFact]) -> Result<Vec<&'static Fact>, AdmissionError> {
     check_count("/facts", wanted.len(), FACTS_MAX)?;
     let mut facts: Vec<&'static Fact> = Vec::with_capacity(wanted.len());
     for (index, fact) in wanted.iter().enumerate() {
@@ -453,6 +457,9 @@ fn check_facts(wanted: &[wire::WantedFact]) -> Result<Vec<&'static Fact>, Admiss
         if asked != known.value_type {
             let (asked, is) = (asked.name(), known.value_type.name());
             return Err(wrong(pointer, format!("`{}` is of type {is}, not {asked}", known.name)));
+        }
+        if known.scope == Scope::Line && kind == Kind::TierRule {
+            return Err(wrong(pointer, format!("`{}` belongs to a line, and a tier rule has no lines", known.name)));
         }
         if facts.iter().any(|other| other.name == known.name) {
             return Err(wrong(pointer, format!("`{}` is wanted twice", known.name)));

@@ -49,7 +49,7 @@ functions! {
 
 /// Where a component exports a function, known to have its type.
 pub(super) struct Export<F> {
-    index: ComponentExportIndex,
+    pub(super) index: ComponentExportIndex,
     function: PhantomData<fn() -> F>,
 }
 

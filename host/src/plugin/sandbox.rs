@@ -79,10 +79,17 @@ pub(super) fn new_store(engine: &wasmtime::Engine, budgets: &Budgets, items: usi
     store.set_max_component_handles(HANDLES_MAX);
     // The first tick may come at once: two leave a whole one before the first look at the clock.
     store.set_epoch_deadline(2);
-    store.epoch_deadline_callback(|guest: StoreContextMut<'_, Guest>| {
-        if Instant::now() >= guest.data().deadline { Err(Late.into()) } else { Ok(UpdateDeadline::Yield(1)) }
-    });
+    store.epoch_deadline_callback(on_tick);
     Ok(store)
+}
+
+/// A tick while the guest runs: its time is over, or the other tasks of the worker get their turn. (wasmtime's own yield
+/// goes to the head of the queue again and starves timers and sockets.)
+fn on_tick(guest: StoreContextMut<'_, Guest>) -> wasmtime::Result<UpdateDeadline> {
+    if Instant::now() >= guest.data().deadline {
+        return Err(Late.into());
+    }
+    Ok(UpdateDeadline::YieldCustom(1, Box::pin(tokio::task::yield_now())))
 }
 
 /// An instance in its own store, and the place it holds in the pool.

@@ -107,13 +107,7 @@ fn visible_coupon(tx: &mut Tx<'_>, caller: Caller, id: CouponId) -> Result<Coupo
     }
 }
 
-fn issue(
-    tx: &mut Tx<'_>,
-    caller: Caller,
-    id: CouponId,
-    issue: &IssueCoupon,
-    now: Timestamp,
-) -> Result<Coupon, Error> {
+fn issue(tx: &mut Tx<'_>, caller: Caller, id: CouponId, issue: &IssueCoupon, now: Timestamp) -> Result<Coupon, Error> {
     let mut member = members::active_member(tx, caller, issue.member)?;
     let offer = offers::known_offer(tx, issue.offer)?;
     let issued = tx.get(&COUPONS_ISSUED, &(offer.id, member.id))?.unwrap_or(0);
@@ -175,3 +169,6 @@ fn expiry(offer: &Offer, now: Timestamp) -> Option<Timestamp> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -287,11 +287,11 @@ impl Error {
             Self::Plugin(refusal) => refusal.nature(),
             Self::Busy
             | Self::NoRule { .. }
-            | Self::Store(StoreError::Overloaded { .. } | StoreError::DiskFull { .. }) => {
-                Nature::Unavailable
-            }
+            | Self::Store(StoreError::Overloaded { .. } | StoreError::DiskFull { .. }) => Nature::Unavailable,
             Self::Ledger(LedgerError::Insufficient { .. }) => Nature::Conflict,
-            Self::Vault(_) | Self::Io { .. } | Self::Store(_) | Self::Decisions(_) | Self::Ledger(_) => Nature::Internal,
+            Self::Vault(_) | Self::Io { .. } | Self::Store(_) | Self::Decisions(_) | Self::Ledger(_) => {
+                Nature::Internal
+            }
         }
     }
 }

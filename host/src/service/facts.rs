@@ -60,7 +60,8 @@ pub(super) fn day_number(at: Timestamp, zone: &TimeZone) -> i32 {
 ///
 /// Those of the store.
 pub(super) fn totals(tx: &mut Tx<'_>, member: &Member, today: i32) -> Result<Totals, Error> {
-    let days = Scan::prefix(&member.id).from(&(member.id, today - YEAR_DAYS + 1)).limit(YEAR_DAYS.unsigned_abs() as usize);
+    let days =
+        Scan::prefix(&member.id).from(&(member.id, today - YEAR_DAYS + 1)).limit(YEAR_DAYS.unsigned_abs() as usize);
     let mut totals = Totals {
         lifetime_net_spend: member.lifetime_net_spend,
         lifetime_paid_orders: i64::from(member.lifetime_paid_orders),
@@ -146,7 +147,8 @@ impl Services {
 
     /// Full months since registration, in the deployment's zone.
     fn tenure_months(&self, member: &Member, as_of: Timestamp) -> i64 {
-        let (joined, now) = (member.registered_at.to_zoned(self.settings.zone.clone()), as_of.to_zoned(self.settings.zone.clone()));
+        let (joined, now) =
+            (member.registered_at.to_zoned(self.settings.zone.clone()), as_of.to_zoned(self.settings.zone.clone()));
         now.since((jiff::Unit::Month, &joined)).map_or(0, |span| i64::from(span.get_months()).max(0))
     }
 }

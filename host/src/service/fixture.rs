@@ -11,10 +11,13 @@ use std::{
 use jiff::{SignedDuration, Timestamp, tz::TimeZone};
 use tempfile::TempDir;
 
-use super::{Caller, Idempotency, Services, Settings};
+use super::{Caller, Idempotency, Services, Settings, offers::NewOffer};
 use crate::{
     clock::Clock,
-    domain::money::{BasisPoints, Money},
+    domain::{
+        money::{BasisPoints, Money},
+        offer::{OfferClass, Purpose, Validity},
+    },
     ids::{Id as _, Ids, KeyId, PartnerId},
     members::vault::Vault,
     plugin::{Decisions, Engine, EngineConfig},
@@ -143,5 +146,29 @@ fn services(dir: &TempDir, store: Store, vault: Arc<Vault>, seed: u64) -> Servic
         keys: Arc::default(),
         shelf: Arc::default(),
         tier_policies: Arc::default(),
+    }
+}
+
+/// An offer of one yuan off, without limits.
+pub(crate) fn offer(code: &str, class: OfferClass) -> NewOffer {
+    let terms = serde_json::json!({"type": "amount", "amount": {"minor": 100, "currency": "CNY"}});
+    NewOffer {
+        code: code.parse().expect("a code"),
+        name_zh_cn: "优惠".to_owned(),
+        name_en: "Offer".to_owned(),
+        class,
+        purpose: Purpose::General,
+        slot: None,
+        terms: terms.as_object().expect("an object").clone(),
+        exclusivity_group: None,
+        priority: 0,
+        funders: Vec::new(),
+        budget_uses: None,
+        budget_amount: None,
+        per_member: None,
+        validity: Validity::OfferEnd,
+        starts_at: None,
+        ends_at: None,
+        returns_on_refund: true,
     }
 }

@@ -210,12 +210,7 @@ impl Services {
     }
 
     /// A member who joins now, with the lowest tier of the live rule.
-    fn new_member(
-        &self,
-        partner: PartnerId,
-        external_id: Option<ExternalId>,
-        now: Timestamp,
-    ) -> Result<Member, Error> {
+    fn new_member(&self, partner: PartnerId, external_id: Option<ExternalId>, now: Timestamp) -> Result<Member, Error> {
         let (code, release) = self.lowest_tier()?;
         Ok(Member {
             id: self.ids.unordered(),
@@ -248,20 +243,21 @@ impl Services {
     async fn destroy_profile_key(&self, id: MemberId) -> Result<(), Error> {
         let vault = Arc::clone(&self.vault);
         let task = tokio::task::spawn_blocking(move || vault.destroy(id, KeyClass::Profile));
-        Ok(task.await.map_err(|stopped| Error::Io { what: "destroy a key", source: std::io::Error::other(stopped) })??)
+        Ok(task
+            .await
+            .map_err(|stopped| Error::Io { what: "destroy a key", source: std::io::Error::other(stopped) })??)
     }
 
     fn seal(&self, id: MemberId, profile: &Profile) -> Result<Vec<u8>, Error> {
-        let plain = minicbor::to_vec(profile).map_err(|error| StoreError::Encode {
-            table: PROFILES.name(),
-            reason: error.to_string().into(),
-        })?;
+        let plain = minicbor::to_vec(profile)
+            .map_err(|error| StoreError::Encode { table: PROFILES.name(), reason: error.to_string().into() })?;
         let sealed = self.vault.seal(id, KeyClass::Profile, PROFILES.name().as_bytes(), &plain, self.ids.bytes());
         sealed.map_err(destroyed_is_erased)
     }
 
     fn unseal(&self, id: MemberId, sealed: &[u8]) -> Result<Profile, Error> {
-        let plain = self.vault.open(id, KeyClass::Profile, PROFILES.name().as_bytes(), sealed).map_err(destroyed_is_erased)?;
+        let plain =
+            self.vault.open(id, KeyClass::Profile, PROFILES.name().as_bytes(), sealed).map_err(destroyed_is_erased)?;
         minicbor::decode(&plain).map_err(|error| {
             Error::Store(StoreError::Corrupt { table: PROFILES.name(), reason: error.to_string().into() })
         })

@@ -219,10 +219,9 @@ impl Services {
         let known = &policy.module().description().terms;
         let values = terms::convert(known, given, &self.settings.currency)?;
         let checked = policy.check_terms(&values).await;
-        let checked = checked.map_err(|fault| Error::Plugin(PluginRefusal::Faulted {
-            release: policy.reference().to_string(),
-            fault,
-        }))?;
+        let checked = checked.map_err(|fault| {
+            Error::Plugin(PluginRefusal::Faulted { release: policy.reference().to_string(), fault })
+        })?;
         if let Err(fields) = checked {
             let field = |field: crate::plugin::FieldError| {
                 super::FieldError::new(format!("/terms{}", field.pointer), field.message)
@@ -258,7 +257,8 @@ fn check(new: &NewOffer, now: Timestamp) -> Result<(), Error> {
     check_funders(&mut checks, &new.funders);
     let uses = new.budget_uses.is_none_or(|uses| (1..=BUDGET_MAX).contains(&uses));
     checks.require(uses, "/budget_uses", format!("must be 1 to {BUDGET_MAX}"));
-    let amount = new.budget_amount.is_none_or(|most| u64::try_from(most.get()).is_ok_and(|n| (1..=BUDGET_MAX).contains(&n)));
+    let amount =
+        new.budget_amount.is_none_or(|most| u64::try_from(most.get()).is_ok_and(|n| (1..=BUDGET_MAX).contains(&n)));
     checks.require(amount, "/budget_amount", format!("must be 1 to {BUDGET_MAX} minor units"));
     let coupon = new.class == OfferClass::Coupon;
     checks.require(new.per_member != Some(0), "/per_member", "must be 1 or more");
@@ -276,7 +276,11 @@ fn check(new: &NewOffer, now: Timestamp) -> Result<(), Error> {
 
 fn check_funders(checks: &mut Checks, funders: &[FunderShare]) {
     let sum: u64 = funders.iter().map(|funder| u64::from(funder.share.get())).sum();
-    checks.require(funders.is_empty() || sum == 10_000, "/funders", format!("must sum to 10000 basis points, are {sum}"));
+    checks.require(
+        funders.is_empty() || sum == 10_000,
+        "/funders",
+        format!("must sum to 10000 basis points, are {sum}"),
+    );
     for (at, share) in funders.iter().take(FUNDERS_MAX + 1).enumerate() {
         let once = funders[..at].iter().all(|other| other.funder != share.funder);
         checks.require(once, format!("/funders/{at}/funder"), "is named twice");
@@ -334,7 +338,10 @@ fn resume(tx: &mut Tx<'_>, mut offer: Offer, policy: &Release, now: Timestamp) -
         return Err(Error::NotIssuable { offer: offer.id, why: "it has ended" });
     }
     if let Some(why) = misfit(&offer, policy) {
-        return Err(Error::Plugin(PluginRefusal::Terms { release: policy.reference().to_string(), misfits: vec![why] }));
+        return Err(Error::Plugin(PluginRefusal::Terms {
+            release: policy.reference().to_string(),
+            misfits: vec![why],
+        }));
     }
     offer.state = OfferState::Live;
     offer.revision = offer.revision.next();
@@ -364,8 +371,12 @@ fn list_automatic(tx: &mut Tx<'_>, offer: &Offer, now: Timestamp) -> Result<(), 
         }
     }
     if live >= AUTOMATIC_MAX {
-        let message = format!("{AUTOMATIC_MAX} offers that need no coupon are live, which is the limit: pause one first");
+        let message =
+            format!("{AUTOMATIC_MAX} offers that need no coupon are live, which is the limit: pause one first");
         return Err(Error::field("/class", message));
     }
     Ok(tx.put(&AUTOMATIC_OFFERS, &offer.id, &())?)
 }
+
+#[cfg(test)]
+mod tests;

@@ -130,7 +130,8 @@ impl Services {
             return Ok(Vec::new());
         }
         let names: Vec<_> = names.iter().map(|name| (caller.partner, name.as_str().to_owned())).collect();
-        let read: Result<_, StoreError> = self.store.read(move |tx| tx.get_many(&PRODUCTS_BY_EXTERNAL_ID, &names)).await;
+        let read: Result<_, StoreError> =
+            self.store.read(move |tx| tx.get_many(&PRODUCTS_BY_EXTERNAL_ID, &names)).await;
         Ok(read?)
     }
 
@@ -148,7 +149,10 @@ impl Services {
             let rows = tx.scan(&PRODUCTS_BY_EXTERNAL_ID, &page.scan(Scan::prefix(&caller.partner))?)?;
             let rows = page.page(rows)?;
             let ids: Vec<ProductId> = rows.rows.iter().map(|(_, id)| *id).collect();
-            Ok::<_, Error>(Page { rows: tx.get_many(&PRODUCTS, &ids)?.into_iter().flatten().collect(), next: rows.next })
+            Ok::<_, Error>(Page {
+                rows: tx.get_many(&PRODUCTS, &ids)?.into_iter().flatten().collect(),
+                next: rows.next,
+            })
         });
         read.await
     }

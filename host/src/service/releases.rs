@@ -231,9 +231,9 @@ impl Services {
     ///
     /// [`Error::Unknown`].
     pub async fn module(&self, digest: ModuleDigest) -> Result<StoredModule, Error> {
-        let read = self.store.read(move |tx| {
-            tx.get(&MODULES, &digest.to_string())?.ok_or_else(|| Error::unknown("module", digest))
-        });
+        let read = self
+            .store
+            .read(move |tx| tx.get(&MODULES, &digest.to_string())?.ok_or_else(|| Error::unknown("module", digest)));
         read.await
     }
 
@@ -402,15 +402,16 @@ impl Services {
     fn ready_release(&self, slot: &str, number: u64) -> Option<Arc<Release>> {
         let slots = self.engine.slots();
         let known = slots.iter().find(|known| **known.name() == *slot);
-        let near = known.and_then(|known| [known.live(), known.previous()].into_iter().flatten().find(|release| {
-            release.reference().number == number
-        }));
+        let near = known.and_then(|known| {
+            [known.live(), known.previous()].into_iter().flatten().find(|release| release.reference().number == number)
+        });
         near.or_else(|| self.shelf.find(slot, number))
     }
 
     /// An admitted module, by its digest.
     async fn load_module(&self, digest: ModuleDigest) -> Result<Arc<Module>, Error> {
-        let live = self.engine.slots().iter().filter_map(|slot| slot.live()).find(|live| live.module().digest() == digest);
+        let live =
+            self.engine.slots().iter().filter_map(|slot| slot.live()).find(|live| live.module().digest() == digest);
         if let Some(module) = live.map(|live| Arc::clone(live.module())).or_else(|| self.shelf.module(digest)) {
             return Ok(module);
         }
@@ -518,3 +519,6 @@ mod as_json {
         serde_json::from_str(from.str()?).map_err(minicbor::decode::Error::custom)
     }
 }
+
+#[cfg(test)]
+mod tests;

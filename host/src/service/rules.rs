@@ -73,7 +73,8 @@ impl<'a> Rules<'a> {
             return Ok(Arc::clone(release));
         }
         let live = self.services.engine.slot(slot, kind).and_then(|found| found.live());
-        let release = live.ok_or_else(|| Error::NoRule { slot: slot.to_owned(), why: "it has no release".to_owned() })?;
+        let release =
+            live.ok_or_else(|| Error::NoRule { slot: slot.to_owned(), why: "it has no release".to_owned() })?;
         self.pinned.push(Arc::clone(&release));
         Ok(release)
     }

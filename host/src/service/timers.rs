@@ -2,7 +2,10 @@
 
 use jiff::Timestamp;
 
-use super::{Error, Services, order, tables::{MEMBERS, QUOTES}};
+use super::{
+    Error, Services, order,
+    tables::{MEMBERS, QUOTES},
+};
 use crate::{
     events::{self, What},
     ids::{Id, MemberId, QuoteId},

@@ -9,11 +9,8 @@ use crate::{
 
 /// Why the offer is not valid for this member now.
 pub(crate) fn of_member(known: &Known, terms: &Terms) -> Option<Reason> {
-    let calendar = [
-        (MONTH, &terms.months, known.month),
-        (DAY, &terms.days, known.day),
-        (WEEKDAY, &terms.weekdays, known.weekday),
-    ];
+    let calendar =
+        [(MONTH, &terms.months, known.month), (DAY, &terms.days, known.day), (WEEKDAY, &terms.weekdays, known.weekday)];
     for (code, entries, today) in calendar {
         if let Some(entries) = entries.as_ref().filter(|entries| !entries.iter().any(|entry| holds(entry, today))) {
             return Some(code.with(today).with(&entries.join(", ")));

@@ -82,11 +82,19 @@ impl Terms {
             ("cap", self.cap.is_some()),
         ];
         for (term, is_given) in given.into_iter().chain([("products", self.products.is_some())]) {
-            errors.require(is_given || !needed.contains(&term), format!("/{term}"), format!("an offer of type {name} needs it"));
+            errors.require(
+                is_given || !needed.contains(&term),
+                format!("/{term}"),
+                format!("an offer of type {name} needs it"),
+            );
         }
         for (term, is_given) in given {
             let known = needed.contains(&term) || allowed.contains(&term);
-            errors.require(!is_given || known, format!("/{term}"), format!("means nothing for an offer of type {name}"));
+            errors.require(
+                !is_given || known,
+                format!("/{term}"),
+                format!("means nothing for an offer of type {name}"),
+            );
         }
     }
 
@@ -121,7 +129,9 @@ impl Terms {
             let known = Class::named(class).is_some();
             errors.require(known, format!("/classes/{i}"), "is one of rx, otc-a, otc-b, device, food, other");
         }
-        for (term, list, most) in [("days", &self.days, 31), ("weekdays", &self.weekdays, 7), ("months", &self.months, 12)] {
+        for (term, list, most) in
+            [("days", &self.days, 31), ("weekdays", &self.weekdays, 7), ("months", &self.months, 12)]
+        {
             for (i, entry) in list.iter().flatten().enumerate() {
                 let right = range(entry).is_some_and(|(from, to)| from.max(to) <= most && from.min(to) >= 1);
                 errors.require(right, format!("/{term}/{i}"), format!("is a number or two like 2-5, from 1 to {most}"));

@@ -67,6 +67,9 @@ export_tier_rule!(SpendTiers);
 mod tests {
     #[test]
     fn cases() {
-        galenic_sdk::testing::tier_rule::<super::SpendTiers>(include_str!("../config.json"), include_str!("../cases.json"));
+        galenic_sdk::testing::tier_rule::<super::SpendTiers>(
+            include_str!("../config.json"),
+            include_str!("../cases.json"),
+        );
     }
 }

@@ -126,7 +126,8 @@ impl TierConfig {
 
 impl From<&TierConfig> for Tier {
     fn from(tier: &TierConfig) -> Self {
-        let benefit = |name: &str, rate: BasisPoints| Benefit { name: name.to_owned(), value: Value::Integer(rate.get()) };
+        let benefit =
+            |name: &str, rate: BasisPoints| Benefit { name: name.to_owned(), value: Value::Integer(rate.get()) };
         Self {
             code: tier.code.clone(),
             name_zh_cn: tier.name_zh_cn.clone(),
@@ -150,7 +151,11 @@ pub fn check_ladder<'a>(steps: impl ExactSizeIterator<Item = (i64, &'a TierConfi
         errors.require(codes.insert(&tier.code), format!("/tiers/{i}/tier/code"), "another tier has this code");
         match last {
             None => errors.require(from == 0, "/tiers/0/from", "the first tier starts at 0: everybody holds it"),
-            Some(last) => errors.require(from > last, format!("/tiers/{i}/from"), format!("must be above {last}, where the tier before starts")),
+            Some(last) => errors.require(
+                from > last,
+                format!("/tiers/{i}/from"),
+                format!("must be above {last}, where the tier before starts"),
+            ),
         }
         last = Some(from);
     }

@@ -23,7 +23,6 @@ use clap::Args;
 use futures::StreamExt as _;
 use jiff::{SignedDuration, Timestamp};
 
-
 use self::{
     history::History,
     operator::Operator,

@@ -31,8 +31,15 @@ impl Operator {
     pub(super) async fn partner(&self, name: &str) -> anyhow::Result<Client> {
         let partner = self.client.post("/ops/v1/partners", json!({ "name": name })).await?;
         let scopes = [
-            "members:read", "members:write", "catalogue:read", "catalogue:write", "coupons:read", "coupons:write",
-            "orders:read", "orders:write", "points:read",
+            "members:read",
+            "members:write",
+            "catalogue:read",
+            "catalogue:write",
+            "coupons:read",
+            "coupons:write",
+            "orders:read",
+            "orders:write",
+            "points:read",
         ];
         let key = json!({ "partner": partner["id"], "name": name, "scopes": scopes });
         let key = self.client.post("/ops/v1/keys", key).await?;

@@ -76,7 +76,9 @@ impl Report {
 
     pub(super) fn print(&self, elapsed: Duration, as_json: bool) {
         println!("A year of drugstore purchases (dunnhumby \"The Complete Journey\", simulated from real patterns),");
-        println!("dollars taken times 7 as yuan. Birthdays, classes, substances and days of supply are made from a seed.");
+        println!(
+            "dollars taken times 7 as yuan. Birthdays, classes, substances and days of supply are made from a seed."
+        );
         self.print_orders();
         self.print_points();
         self.print_tiers();
@@ -129,7 +131,10 @@ impl Report {
         }
         for swap in &self.swaps {
             let Swap { slot, release, module, took } = swap;
-            row(&format!("swapped {slot}"), format!("to release {release} ({module}) in {} ms, durable", millis(*took)));
+            row(
+                &format!("swapped {slot}"),
+                format!("to release {release} ({module}) in {} ms, durable", millis(*took)),
+            );
         }
     }
 
@@ -153,7 +158,10 @@ impl Report {
         println!("\nMACHINE");
         row("calls", format!("{} ({} failed, {} quotes changed)", self.calls, self.failed, self.tally.requotes));
         row("orders/s", format!("{:.0}", self.orders_per_second()));
-        row("quote, as the shop saw it", format!("p50 {} ms, p95 {} ms", millis(self.quote_p50), millis(self.quote_p95)));
+        row(
+            "quote, as the shop saw it",
+            format!("p50 {} ms, p95 {} ms", millis(self.quote_p50), millis(self.quote_p95)),
+        );
         row("time", format!("{:.1} s, {:.1} s of them replaying", elapsed.as_secs_f64(), self.replay.as_secs_f64()));
         let bytes = self.stats["process"]["resident_bytes_max"].as_u64().unwrap_or(0);
         row("memory at most, shop included", format!("{} MB", bytes / 1_000_000));
@@ -170,12 +178,16 @@ impl Report {
         let tally = &self.tally;
         let off: BTreeMap<&str, Json> =
             tally.off.iter().map(|(k, (times, fen))| (k.as_str(), json!({ "times": times, "fen": fen }))).collect();
-        let swaps: Vec<Json> = self.swaps.iter().map(|swap| {
-            json!({
-                "slot": swap.slot, "release": swap.release, "module": swap.module,
-                "milliseconds": swap.took.as_secs_f64() * 1e3,
+        let swaps: Vec<Json> = self
+            .swaps
+            .iter()
+            .map(|swap| {
+                json!({
+                    "slot": swap.slot, "release": swap.release, "module": swap.module,
+                    "milliseconds": swap.took.as_secs_f64() * 1e3,
+                })
             })
-        }).collect();
+            .collect();
         json!({
             "members": self.members,
             "orders": tally.orders,

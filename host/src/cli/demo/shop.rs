@@ -115,9 +115,13 @@ impl Shop {
 
     async fn quote(&self, index: usize, member: &str, points: i64) -> anyhow::Result<Json> {
         let order = &self.history.orders[index];
-        let lines: Vec<Json> = order.lines.iter().map(|(product, items, _)| {
-            json!({ "external_id": self.history.products[*product].name, "quantity": items })
-        }).collect();
+        let lines: Vec<Json> = order
+            .lines
+            .iter()
+            .map(
+                |(product, items, _)| json!({ "external_id": self.history.products[*product].name, "quantity": items }),
+            )
+            .collect();
         let rx = order.lines.iter().any(|(product, ..)| self.history.products[*product].class == "rx");
         let prescription = rx.then(|| format!("rx-{}", order.name));
         let body = json!({
@@ -196,19 +200,22 @@ impl Shop {
     /// Brings products in, at these prices in fen.
     pub(super) async fn import(&self, products: &[(usize, i64)]) -> anyhow::Result<()> {
         for chunk in products.chunks(200) {
-            let rows: Vec<Json> = chunk.iter().map(|(index, price)| {
-                let item = &self.history.products[*index];
-                json!({
-                    "external_id": item.name,
-                    "name": item.title,
-                    "category": item.category,
-                    "class": item.class,
-                    "urgent": item.urgent,
-                    "list_price": { "minor": price, "currency": "CNY" },
-                    "substances": item.substances,
-                    "days_of_supply": item.days_of_supply,
+            let rows: Vec<Json> = chunk
+                .iter()
+                .map(|(index, price)| {
+                    let item = &self.history.products[*index];
+                    json!({
+                        "external_id": item.name,
+                        "name": item.title,
+                        "category": item.category,
+                        "class": item.class,
+                        "urgent": item.urgent,
+                        "list_price": { "minor": price, "currency": "CNY" },
+                        "substances": item.substances,
+                        "days_of_supply": item.days_of_supply,
+                    })
                 })
-            }).collect();
+                .collect();
             let answer = self.client.post("/v1/products/import", json!({ "products": rows })).await?;
             ensure!(answer["created"].is_u64(), "the import does not say what it did");
         }

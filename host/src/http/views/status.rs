@@ -6,7 +6,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::{
-    ledger::verify::LedgerReport,
+    ledger::verify::{LedgerReport, Totals},
     plugin::ReleaseStats,
     store::{GROUP_SIZE_BOUNDS, StoreStats},
 };
@@ -26,6 +26,7 @@ pub(crate) struct LedgerView {
     /// The sum of all entries: zero, or the books do not close.
     #[schema(value_type = i64)]
     sum: i128,
+    totals: TotalsView,
     /// How many things are wrong.
     problem_count: u64,
     /// The first hundred of them, in words.
@@ -35,8 +36,48 @@ pub(crate) struct LedgerView {
 impl From<LedgerReport> for LedgerView {
     fn from(report: LedgerReport) -> Self {
         let sound = report.is_sound();
-        let LedgerReport { accounts, entries, lots, sum, problem_count, problems } = report;
-        Self { sound, accounts, entries, lots, sum, problem_count, problems }
+        let LedgerReport { accounts, entries, lots, sum, totals, problem_count, problems } = report;
+        Self { sound, accounts, entries, lots, sum, totals: totals.into(), problem_count, problems }
+    }
+}
+
+/// Points by what holds them: what members have, and what the programme gave and took for it.
+#[derive(Serialize, ToSchema)]
+#[schema(as = LedgerTotals)]
+pub(crate) struct TotalsView {
+    /// With members, not yet to be spent.
+    #[schema(value_type = i64)]
+    pending: i128,
+    /// With members, to be spent.
+    #[schema(value_type = i64)]
+    active: i128,
+    /// With members, reserved.
+    #[schema(value_type = i64)]
+    held: i128,
+    /// Given for activities.
+    #[schema(value_type = i64)]
+    issued: i128,
+    /// Spent, less what refunds gave back.
+    #[schema(value_type = i64)]
+    redeemed: i128,
+    /// Died.
+    #[schema(value_type = i64)]
+    expired: i128,
+    /// Taken back after refunds.
+    #[schema(value_type = i64)]
+    clawed_back: i128,
+    /// Brought from an earlier programme.
+    #[schema(value_type = i64)]
+    opening: i128,
+    /// Given by operators, less what they took.
+    #[schema(value_type = i64)]
+    adjusted: i128,
+}
+
+impl From<Totals> for TotalsView {
+    fn from(totals: Totals) -> Self {
+        let Totals { pending, active, held, issued, redeemed, expired, clawed_back, opening, adjusted } = totals;
+        Self { pending, active, held, issued, redeemed, expired, clawed_back, opening, adjusted }
     }
 }
 

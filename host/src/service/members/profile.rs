@@ -73,7 +73,12 @@ impl ProfileChange {
 
 /// Notes every wrong field of a profile. Messages never repeat what a field holds.
 pub(super) fn check(checks: &mut Checks, profile: &Profile, today: Date) {
-    check_fields(checks, [&profile.name, &profile.phone, &profile.email].map(Option::as_deref), profile.birthday, today);
+    check_fields(
+        checks,
+        [&profile.name, &profile.phone, &profile.email].map(Option::as_deref),
+        profile.birthday,
+        today,
+    );
 }
 
 /// Notes every wrong field of a change.
@@ -82,21 +87,21 @@ pub(super) fn check_change(checks: &mut Checks, change: &ProfileChange, today: D
     check_fields(checks, texts, change.birthday.as_set().copied(), today);
 }
 
-fn check_fields(
-    checks: &mut Checks,
-    [name, phone, email]: [Option<&str>; 3],
-    birthday: Option<Date>,
-    today: Date,
-) {
+fn check_fields(checks: &mut Checks, [name, phone, email]: [Option<&str>; 3], birthday: Option<Date>, today: Date) {
     if let Some(name) = name {
         checks.text("/profile/name", name, NAME_CHARS_MAX);
     }
     if let Some(phone) = phone {
-        let message = "must be in E.164 form: `+`, the country code and the number, 7 to 15 digits, like +8613800138000";
+        let message =
+            "must be in E.164 form: `+`, the country code and the number, 7 to 15 digits, like +8613800138000";
         checks.require(is_e164(phone), "/profile/phone", message);
     }
     if let Some(email) = email {
-        checks.require(is_plausible_email(email), "/profile/email", "must be an address for mail, like name@example.com");
+        checks.require(
+            is_plausible_email(email),
+            "/profile/email",
+            "must be an address for mail, like name@example.com",
+        );
     }
     if let Some(birthday) = birthday {
         let fits = (BIRTHDAY_MIN..=today).contains(&birthday);
@@ -167,7 +172,8 @@ mod tests {
         for good in ["+8613800138000", "+14155550100", "+4930123"] {
             assert!(is_e164(good), "{good}");
         }
-        for bad in ["", "+", "13800138000", "+0138001380", "+86 138", "+1234567890123456", "+123456", "+86١٢٣٤٥٦"] {
+        for bad in ["", "+", "13800138000", "+0138001380", "+86 138", "+1234567890123456", "+123456", "+86١٢٣٤٥٦"]
+        {
             assert!(!is_e164(bad), "{bad}");
         }
     }
@@ -177,16 +183,20 @@ mod tests {
         for good in ["a@b.cn", "first.last+tag@mail.example.com", "名@例子.测试"] {
             assert!(is_plausible_email(good), "{good}");
         }
-        for bad in ["", "a", "@b.cn", "a@", "a@b", "a@@b.cn", "a@b..cn", "a@-b.cn", "a b@c.cn", ".a@b.cn", "a@b.cn\r\n"] {
+        for bad in ["", "a", "@b.cn", "a@", "a@b", "a@@b.cn", "a@b..cn", "a@-b.cn", "a b@c.cn", ".a@b.cn", "a@b.cn\r\n"]
+        {
             assert!(!is_plausible_email(bad), "{bad}");
         }
     }
 
     #[test]
     fn absent_stays_and_null_goes() {
-        let mut profile = Profile { name: Some("a".into()), phone: Some("+8613800138000".into()), ..Profile::default() };
+        let mut profile =
+            Profile { name: Some("a".into()), phone: Some("+8613800138000".into()), ..Profile::default() };
         let change = ProfileChange { name: Change::Clear, birthday: Change::Set(TODAY), ..ProfileChange::default() };
         change.apply(&mut profile);
-        assert!(profile == Profile { phone: Some("+8613800138000".into()), birthday: Some(TODAY), ..Profile::default() });
+        assert!(
+            profile == Profile { phone: Some("+8613800138000".into()), birthday: Some(TODAY), ..Profile::default() }
+        );
     }
 }

@@ -1,7 +1,7 @@
 use jiff::civil::date;
 
 use super::*;
-use crate::{events::EVENTS, service::fixture::Fixture, store::Store};
+use crate::{events::EVENTS, ids::Id as _, service::fixture::Fixture, store::Store};
 
 fn wang() -> Profile {
     Profile {
@@ -24,9 +24,10 @@ async fn join(fixture: &Fixture, external_id: Option<ExternalId>) -> Member {
 async fn happened(store: &Store, member: MemberId) -> Vec<What> {
     let read = store.read(move |tx| {
         let rows = tx.scan(&EVENTS, &Scan::prefix(&events::shard(member)))?;
-        Ok::<_, StoreError>(rows.into_iter().filter(|(_, event)| event.member == member).map(|(_, event)| event.what))
+        let mine = rows.into_iter().map(|(_, event)| event).filter(|event| event.member == member);
+        Ok::<_, StoreError>(mine.map(|event| event.what).collect())
     });
-    read.await.expect("reads").collect()
+    read.await.expect("reads")
 }
 
 #[tokio::test]
@@ -82,12 +83,10 @@ async fn every_wrong_field_is_named_and_none_is_repeated() {
 async fn a_change_keeps_what_is_absent_and_clears_what_is_null() {
     let fixture = Fixture::model(4).await;
     let (services, member) = (&fixture.services, join(&fixture, None).await);
-    let change = ProfileChange {
-        name: Change::Set("王大明".to_owned()),
-        email: Change::Clear,
-        ..ProfileChange::default()
-    };
-    let changed = services.update_member(fixture.shop, fixture.once(), member.id, Some(member.revision), change.clone());
+    let change =
+        ProfileChange { name: Change::Set("王大明".to_owned()), email: Change::Clear, ..ProfileChange::default() };
+    let changed =
+        services.update_member(fixture.shop, fixture.once(), member.id, Some(member.revision), change.clone());
     let changed = changed.await.expect("changes").value;
     assert_eq!(changed.revision, member.revision.next());
     let expected = Profile { name: Some("王大明".to_owned()), email: None, ..wang() };

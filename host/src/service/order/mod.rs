@@ -95,11 +95,7 @@ fn used_offers(order: &Order) -> impl Iterator<Item = (crate::ids::OfferId, Offe
 }
 
 /// Gives back what an order reserved of budgets.
-fn give_budgets_back(
-    tx: &mut Tx<'_>,
-    order: &Order,
-    which: impl Fn(OfferClass) -> bool,
-) -> Result<(), Error> {
+fn give_budgets_back(tx: &mut Tx<'_>, order: &Order, which: impl Fn(OfferClass) -> bool) -> Result<(), Error> {
     let near = events::shard(order.member);
     let used: Vec<_> = used_offers(order).filter(|(_, class, _)| which(*class)).collect();
     for (id, _, amount) in used {

@@ -141,13 +141,7 @@ impl Services {
 }
 
 /// The purchase as the earning rule sees it: what is paid for each line, less what was refunded of it.
-pub(super) fn purchase(
-    order: &Order,
-    member: &Facts,
-    goods: Money,
-    at: Timestamp,
-    remaining: &[Money],
-) -> Activity {
+pub(super) fn purchase(order: &Order, member: &Facts, goods: Money, at: Timestamp, remaining: &[Money]) -> Activity {
     let facts = member
         .clone()
         .with(&fact::ACTIVITY_KIND, "purchase".into())
@@ -164,12 +158,7 @@ pub(super) fn purchase(
 fn read_snapshot(tx: &mut Tx<'_>, caller: Caller, id: OrderId, day: i32) -> Result<Snapshot, Error> {
     let order = seen_order(tx, caller, id)?;
     let member = any_member(tx, order.member)?;
-    Ok(Snapshot {
-        totals: facts::totals(tx, &member, day)?,
-        sealed: sealed_profile(tx, member.id)?,
-        order,
-        member,
-    })
+    Ok(Snapshot { totals: facts::totals(tx, &member, day)?, sealed: sealed_profile(tx, member.id)?, order, member })
 }
 
 fn check(order: &Order, ask: &PayOrder) -> Result<(), Error> {

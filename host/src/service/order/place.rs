@@ -68,10 +68,7 @@ impl Services {
         let now = self.clock.now();
         let (id, until) = (self.ids.ordered(now), now.checked_add(self.settings.order_holds).ok());
         let quote = ask.quote;
-        let placed = self
-            .store
-            .run(now, move |tx| once.once(tx, |tx| commit(tx, caller, &ask, id, now, until)))
-            .await;
+        let placed = self.store.run(now, move |tx| once.once(tx, |tx| commit(tx, caller, &ask, id, now, until))).await;
         match placed {
             Ok(done) => Ok(done),
             Err(NotPlaced::Refused(error)) => Err(error),
@@ -202,8 +199,8 @@ fn reserve_budgets(tx: &mut Tx<'_>, order: &Order) -> Result<(), NotPlaced> {
     for (id, _, amount) in used_offers(order) {
         let offer = tx.get(&OFFERS, &id)?.ok_or_else(|| Error::unknown("offer", id))?;
         let uses = offer.budget_uses.is_none() || counters::reserve(tx, CounterKey::OfferUses(id), near, 1)?;
-        let money = offer.budget_amount.is_none()
-            || counters::reserve(tx, CounterKey::OfferAmount(id), near, amount.get())?;
+        let money =
+            offer.budget_amount.is_none() || counters::reserve(tx, CounterKey::OfferAmount(id), near, amount.get())?;
         if !uses || !money || offer.state == OfferState::Paused {
             return Err(NotPlaced::OfferGone(id));
         }

@@ -29,9 +29,9 @@ use crate::{
 };
 
 /// The most lines of a cart.
-pub const CART_LINES_MAX: usize = 200;
+const CART_LINES_MAX: usize = 200;
 /// The most items of a line.
-pub const LINE_ITEMS_MAX: u32 = 10_000;
+const LINE_ITEMS_MAX: u32 = 10_000;
 /// The most offers without coupon that a quote considers.
 const AUTOMATIC_OFFERS_MAX: usize = 200;
 
@@ -99,8 +99,7 @@ impl Services {
         let now = self.clock.now();
         let today = day_number(now, &self.settings.zone);
         let (asked, limit) = (cart.clone(), self.settings.coupons_per_quote);
-        let snapshot =
-            self.store.read(move |tx| read_snapshot(tx, caller, member, &asked, now, today, limit)).await?;
+        let snapshot = self.store.read(move |tx| read_snapshot(tx, caller, member, &asked, now, today, limit)).await?;
         check_snapshot(&snapshot, &cart)?;
         let mut rules = Rules::new(self);
         let tier = rules.held_tier(&snapshot.member)?;

@@ -165,12 +165,7 @@ impl Services {
 fn read_snapshot(tx: &mut Tx<'_>, caller: Caller, id: OrderId, today: i32) -> Result<Snapshot, Error> {
     let order = seen_order(tx, caller, id)?;
     let member = any_member(tx, order.member)?;
-    Ok(Snapshot {
-        totals: facts::totals(tx, &member, today)?,
-        sealed: sealed_profile(tx, member.id)?,
-        order,
-        member,
-    })
+    Ok(Snapshot { totals: facts::totals(tx, &member, today)?, sealed: sealed_profile(tx, member.id)?, order, member })
 }
 
 /// Whether the order and its items can be refunded for this cause.
@@ -183,7 +178,8 @@ fn check(order: &Order, ask: &RefundOrder, cancel: bool) -> Result<RefundPlan, E
     let items = ask.lines.clone().unwrap_or_else(|| refund::everything_left(order));
     let plan = refund::plan(order, &items)?;
     if order.shipped_at.is_some() && ask.cause == RefundCause::ChangeOfMind {
-        let medicine = |line: u16| order.priced.lines.get(usize::from(line)).is_some_and(|line| line.class.is_medicine());
+        let medicine =
+            |line: u16| order.priced.lines.get(usize::from(line)).is_some_and(|line| line.class.is_medicine());
         let barred = plan.lines.iter().find(|refunded| medicine(refunded.line));
         if let Some(barred) = barred {
             return Err(Error::MedicineNotReturnable { line: barred.line });

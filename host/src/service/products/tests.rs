@@ -1,5 +1,5 @@
 use super::*;
-use crate::service::fixture::Fixture;
+use crate::{ids::Id as _, service::fixture::Fixture};
 
 fn product(external_id: &str, minor: i64) -> NewProduct {
     NewProduct {

@@ -4,9 +4,7 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
-use super::{
-    ActiveRelease, PluginRefusal, StoredRelease, TIER_SLOT, known_release, tiers,
-};
+use super::{ActiveRelease, PluginRefusal, StoredRelease, TIER_SLOT, known_release, tiers};
 use crate::{
     domain::{offer::OfferState, rule::Kind},
     ids::KeyId,
@@ -117,7 +115,8 @@ impl Services {
         row: &StoredRelease,
         release: Arc<Release>,
     ) -> Result<(), Error> {
-        let wrong_kind = || PluginRefusal::Kind { slot: row.slot.clone(), wanted: row.kind, given: release.module().kind() };
+        let wrong_kind =
+            || PluginRefusal::Kind { slot: row.slot.clone(), wanted: row.kind, given: release.module().kind() };
         let slot = self.engine.slot(&row.slot, row.kind).ok_or_else(wrong_kind)?;
         if row.slot == TIER_SLOT {
             let policy = TierPolicy { map: active.tier_map.clone(), demote_now: row.demote_now };
@@ -183,9 +182,10 @@ fn check_offers(tx: &mut Tx<'_>, slot: &str, release: &Release, now: Timestamp) 
     let (mut misfits, mut scan) = (Vec::new(), Scan::all().limit(SCAN_ROWS_MAX));
     loop {
         let page = tx.scan(&OFFERS, &scan)?;
-        let judged = page.iter().map(|(_, offer)| offer).filter(|offer| {
-            offer.slot == slot && offer.state == OfferState::Live && !offers::has_ended(offer, now)
-        });
+        let judged = page
+            .iter()
+            .map(|(_, offer)| offer)
+            .filter(|offer| offer.slot == slot && offer.state == OfferState::Live && !offers::has_ended(offer, now));
         misfits.extend(judged.filter_map(|offer| offers::misfit(offer, release)));
         match page.last() {
             Some((last, _)) if page.len() == SCAN_ROWS_MAX && misfits.len() < MISFITS_MAX => scan = scan.after(last),

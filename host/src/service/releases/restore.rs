@@ -2,9 +2,14 @@
 
 use std::collections::BTreeMap;
 
-use super::{COUPON_SLOT, EARNING_SLOT, NewRelease, TIER_SLOT, activate::Target, known_release, latest, put_module, put_release};
+use super::{
+    COUPON_SLOT, EARNING_SLOT, NewRelease, TIER_SLOT, activate::Target, known_release, latest, put_module, put_release,
+};
 use crate::{
-    plugin::{Fallback, Grants, ModuleDigest, embedded::{EMBEDDED, Embedded}},
+    plugin::{
+        Fallback, Grants, ModuleDigest,
+        embedded::{EMBEDDED, Embedded},
+    },
     service::{
         Error, Services,
         tables::{ACTIVE_RELEASES, MODULES},

@@ -28,7 +28,8 @@ impl Shelf {
     }
 
     pub(super) fn find(&self, slot: &str, number: u64) -> Option<Arc<Release>> {
-        let named = |release: &&Arc<Release>| *release.reference().slot == *slot && release.reference().number == number;
+        let named =
+            |release: &&Arc<Release>| *release.reference().slot == *slot && release.reference().number == number;
         self.ready().iter().find(named).cloned()
     }
 

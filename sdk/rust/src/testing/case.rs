@@ -94,7 +94,8 @@ mod tests {
     fn check(expected: &Json, actual: &Json, places: &[&str]) {
         let mut differences = Vec::new();
         compare(expected, actual, "", &mut differences);
-        let found: Vec<_> = differences.iter().map(|difference| difference.lines().next().unwrap_or_default()).collect();
+        let found: Vec<_> =
+            differences.iter().map(|difference| difference.lines().next().unwrap_or_default()).collect();
         assert_eq!(found, places, "{expected} against {actual}");
     }
 
@@ -115,7 +116,10 @@ mod tests {
             read(json!({"since": "1970-01-01T00:00:01Z", "tags": ["a"]})),
             Ok(vec![Value::Absent, Value::Integer(1_000), Value::Texts(vec!["a".to_owned()])])
         );
-        assert_eq!(read(json!({"spend": true})), Err("`spend` is of type ValueType::Money and cannot be true".to_owned()));
+        assert_eq!(
+            read(json!({"spend": true})),
+            Err("`spend` is of type ValueType::Money and cannot be true".to_owned())
+        );
         assert!(read(json!({"spent": 1})).is_err_and(|error| error.contains("does not ask for `spent`")));
     }
 }

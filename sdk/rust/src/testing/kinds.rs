@@ -59,9 +59,8 @@ fn check_columns<T: TierRule>(rule: &T, case: &Case, facts: &[Value]) -> Result<
     }
     let as_of = case.as_of.as_millisecond();
     let rows = neighbours(facts);
-    let columns = (0..facts.len())
-        .map(|i| column(T::Facts::WANTED[i].value_type, rows.iter().map(|row| &row[i])))
-        .collect();
+    let columns =
+        (0..facts.len()).map(|i| column(T::Facts::WANTED[i].value_type, rows.iter().map(|row| &row[i]))).collect();
     let bulk = tier_rule::evaluate_columns(rule, crate::Instant::new(as_of), columns);
     let single = tier_rule::evaluate(rule, rows.iter().map(|row| Subject { as_of, facts: row.clone() }).collect());
     for ((row, bulk), single) in rows.iter().zip(bulk).zip(single) {
@@ -94,9 +93,9 @@ fn neighbours(facts: &[Value]) -> Vec<Vec<Value>> {
 
 fn column<'a>(value_type: ValueType, values: impl Iterator<Item = &'a Value>) -> Column {
     match value_type {
-        ValueType::Flag => Column::Flags(
-            values.map(|value| if let Value::Flag(flag) = value { u8::from(*flag) } else { 2 }).collect(),
-        ),
+        ValueType::Flag => {
+            Column::Flags(values.map(|value| if let Value::Flag(flag) = value { u8::from(*flag) } else { 2 }).collect())
+        }
         ValueType::Text | ValueType::Texts => Column::Texts(
             values.map(|value| if let Value::Text(text) = value { text.clone() } else { String::new() }).collect(),
         ),
