@@ -3,6 +3,7 @@
 //! Exit codes: 0 done; 1 it failed, or a check found something wrong; 2 the command line is wrong. Failures print one
 //! line to standard error.
 
+mod bench;
 pub mod config;
 mod demo;
 mod key;
@@ -30,6 +31,8 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
+    /// Measure calls, swaps and paid orders into JSON files.
+    Bench(bench::BenchArgs),
     /// Replay a year of real purchases through the engine, over HTTP, with two plugins swapped half-way.
     Demo(demo::DemoArgs),
     /// Run the server.
@@ -122,6 +125,7 @@ pub fn main() -> ExitCode {
 
 fn run(command: Command) -> anyhow::Result<ExitCode> {
     match command {
+        Command::Bench(args) => block_on(bench::run(args)),
         Command::Demo(args) => block_on(demo::run(args)),
         Command::Serve(args) => serve::run(args),
         Command::Plugin(command) => block_on(plugin::run(command)),

@@ -16,7 +16,7 @@ use serde_json::Value as Json;
 const FAILURES_TOLD: usize = 5;
 
 /// One server, one API key.
-pub(super) struct Client {
+pub(in crate::cli) struct Client {
     http: reqwest::Client,
     server: String,
     key: String,
@@ -28,14 +28,14 @@ pub(super) struct Client {
 }
 
 /// What a call came to.
-pub(super) enum Reply {
+pub(in crate::cli) enum Reply {
     Done(Json),
     /// `409 quote-changed`: the fresh quote.
     QuoteChanged(Json),
 }
 
 impl Client {
-    pub(super) fn new(server: String, key: String) -> anyhow::Result<Self> {
+    pub(in crate::cli) fn new(server: String, key: String) -> anyhow::Result<Self> {
         let http = reqwest::Client::builder().timeout(Duration::from_secs(60)).pool_max_idle_per_host(64).build()?;
         Ok(Self {
             http,
@@ -49,21 +49,21 @@ impl Client {
         })
     }
 
-    pub(super) async fn get(&self, path: &str) -> anyhow::Result<Json> {
+    pub(in crate::cli) async fn get(&self, path: &str) -> anyhow::Result<Json> {
         match self.call(Method::GET, path, None).await? {
             Reply::Done(json) => Ok(json),
             Reply::QuoteChanged(_) => bail!("GET {path} answers with a quote"),
         }
     }
 
-    pub(super) async fn post(&self, path: &str, body: Json) -> anyhow::Result<Json> {
+    pub(in crate::cli) async fn post(&self, path: &str, body: Json) -> anyhow::Result<Json> {
         match self.call(Method::POST, path, Some(body)).await? {
             Reply::Done(json) => Ok(json),
             Reply::QuoteChanged(_) => bail!("POST {path} answers with a quote"),
         }
     }
 
-    pub(super) async fn put(&self, path: &str, body: Json) -> anyhow::Result<Json> {
+    pub(in crate::cli) async fn put(&self, path: &str, body: Json) -> anyhow::Result<Json> {
         match self.call(Method::PUT, path, Some(body)).await? {
             Reply::Done(json) => Ok(json),
             Reply::QuoteChanged(_) => bail!("PUT {path} answers with a quote"),
@@ -71,7 +71,7 @@ impl Client {
     }
 
     /// Asks for a price, and keeps how long it took.
-    pub(super) async fn quote(&self, body: Json) -> anyhow::Result<Json> {
+    pub(in crate::cli) async fn quote(&self, body: Json) -> anyhow::Result<Json> {
         let begun = Instant::now();
         let quote = self.post("/v1/quotes", body).await?;
         self.quotes.lock().unwrap_or_else(std::sync::PoisonError::into_inner).push(begun.elapsed());
@@ -79,7 +79,7 @@ impl Client {
     }
 
     /// Makes a call with a fresh idempotency key. Anything but success and `quote-changed` counts as failed.
-    pub(super) async fn call(&self, method: Method, path: &str, body: Option<Json>) -> anyhow::Result<Reply> {
+    pub(in crate::cli) async fn call(&self, method: Method, path: &str, body: Option<Json>) -> anyhow::Result<Reply> {
         self.calls.fetch_add(1, Ordering::Relaxed);
         let answer = self.send(method.clone(), path, body).await;
         let problem = match answer {
@@ -113,7 +113,7 @@ impl Client {
     }
 
     /// Every item of a list.
-    pub(super) async fn list(&self, path: &str) -> anyhow::Result<Vec<Json>> {
+    pub(in crate::cli) async fn list(&self, path: &str) -> anyhow::Result<Vec<Json>> {
         let (mut items, mut cursor) = (Vec::new(), String::new());
         loop {
             let mut page = self.get(&format!("{path}?limit=200{cursor}")).await?;
@@ -127,20 +127,20 @@ impl Client {
         }
     }
 
-    pub(super) fn calls(&self) -> u64 {
+    pub(in crate::cli) fn calls(&self) -> u64 {
         self.calls.load(Ordering::Relaxed)
     }
 
-    pub(super) fn failed(&self) -> u64 {
+    pub(in crate::cli) fn failed(&self) -> u64 {
         self.failed.load(Ordering::Relaxed)
     }
 
-    pub(super) fn failures(&self) -> Vec<String> {
+    pub(in crate::cli) fn failures(&self) -> Vec<String> {
         self.failures.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone()
     }
 
     /// The median and the 95th percentile of quotes, as the client saw them.
-    pub(super) fn quote_times(&self) -> (Duration, Duration) {
+    pub(in crate::cli) fn quote_times(&self) -> (Duration, Duration) {
         let mut times = self.quotes.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone();
         times.sort_unstable();
         let at = |share: usize| times.get(times.len() * share / 100).copied().unwrap_or_default();

@@ -4,9 +4,9 @@
 //! of one quarter happens concurrently, except that each member does one thing after the other. Half-way the tier rule and
 //! the coupon policy are swapped while that quarter's orders flow.
 
-mod client;
+pub(super) mod client;
 mod history;
-mod operator;
+pub(super) mod operator;
 mod report;
 mod shop;
 

@@ -8,27 +8,27 @@ use serde_json::{Value as Json, json};
 
 use super::client::Client;
 
-pub(super) struct Operator {
-    pub(super) client: Client,
+pub(in crate::cli) struct Operator {
+    pub(in crate::cli) client: Client,
     server: String,
 }
 
 /// One swap that was made under load.
-pub(super) struct Swap {
-    pub(super) slot: String,
-    pub(super) release: u64,
-    pub(super) module: String,
+pub(in crate::cli) struct Swap {
+    pub(in crate::cli) slot: String,
+    pub(in crate::cli) release: u64,
+    pub(in crate::cli) module: String,
     /// From the request to the answer, durable.
-    pub(super) took: Duration,
+    pub(in crate::cli) took: Duration,
 }
 
 impl Operator {
-    pub(super) fn new(server: String, secret: &str) -> anyhow::Result<Self> {
+    pub(in crate::cli) fn new(server: String, secret: &str) -> anyhow::Result<Self> {
         Ok(Self { client: Client::new(server.clone(), secret.to_owned())?, server })
     }
 
     /// A partner with a key of its own.
-    pub(super) async fn partner(&self, name: &str) -> anyhow::Result<Client> {
+    pub(in crate::cli) async fn partner(&self, name: &str) -> anyhow::Result<Client> {
         let partner = self.client.post("/ops/v1/partners", json!({ "name": name })).await?;
         let scopes = [
             "members:read",
@@ -48,7 +48,7 @@ impl Operator {
     }
 
     /// Defines the year's offers; the id of the welcome offer.
-    pub(super) async fn offers(&self) -> anyhow::Result<String> {
+    pub(in crate::cli) async fn offers(&self) -> anyhow::Result<String> {
         let welcome = json!({
             "code": "welcome-990", "name_zh_cn": "新人券", "name_en": "Welcome coupon", "class": "coupon",
             "terms": { "type": "amount", "amount": 990 }, "per_member": 1, "valid_days": 30,
@@ -89,12 +89,12 @@ impl Operator {
     }
 
     /// Moves the clock and fires what is due.
-    pub(super) async fn clock(&self, now: Timestamp) -> anyhow::Result<()> {
+    pub(in crate::cli) async fn clock(&self, now: Timestamp) -> anyhow::Result<()> {
         self.client.put("/ops/v1/clock", json!({ "now": now.to_string() })).await.map(drop)
     }
 
     /// Swaps the tier rule for the composite one and the coupon policy for a stricter configuration.
-    pub(super) async fn swap(&self) -> anyhow::Result<Vec<Swap>> {
+    pub(in crate::cli) async fn swap(&self) -> anyhow::Result<Vec<Swap>> {
         let tiers = json!({
             "config": serde_json::from_str::<Json>(include_str!("../../../../plugins/tier-composite/config.json"))?,
             "grants": { "personal": false, "health": false },

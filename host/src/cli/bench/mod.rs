@@ -1,0 +1,74 @@
+//! `galenic bench`: what a call, a swap and a paid order cost, each beside a baseline of the same minute.
+//!
+//! Writes `plugins.json` and `orders.json`: lists of `name`, `value`, `unit`, `baseline`, `ratio`. The baseline stands in
+//! the same unit; the ratio is value by baseline.
+
+mod orders;
+mod plugins;
+
+use std::{
+    path::{Path, PathBuf},
+    process::ExitCode,
+    time::Duration,
+};
+
+use anyhow::Context as _;
+use clap::Args;
+use serde::Serialize;
+
+/// What to measure and where to write it.
+#[derive(Args)]
+pub(super) struct BenchArgs {
+    /// Where the figures go.
+    #[arg(long, value_name = "DIR", default_value = "target/bench")]
+    out: PathBuf,
+    /// Members, each of whom places one order.
+    #[arg(long, value_name = "N", default_value_t = 4_000, value_parser = clap::value_parser!(u32).range(16..=100_000))]
+    orders: u32,
+}
+
+/// One figure.
+#[derive(Serialize)]
+struct Figure {
+    name: &'static str,
+    value: f64,
+    unit: &'static str,
+    baseline: Option<f64>,
+    ratio: Option<f64>,
+}
+
+impl Figure {
+    fn new(name: &'static str, value: f64, unit: &'static str) -> Self {
+        Self { name, value, unit, baseline: None, ratio: None }
+    }
+
+    fn against(self, baseline: f64) -> Self {
+        Self { baseline: Some(baseline), ratio: Some(self.value / baseline), ..self }
+    }
+}
+
+/// Measures everything.
+pub(super) async fn run(args: BenchArgs) -> anyhow::Result<ExitCode> {
+    std::fs::create_dir_all(&args.out).with_context(|| format!("cannot make {}", args.out.display()))?;
+    write(&args.out, "plugins", &plugins::measure().await?)?;
+    write(&args.out, "orders", &orders::measure(args.orders).await?)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn write(dir: &Path, name: &str, figures: &[Figure]) -> anyhow::Result<()> {
+    for figure in figures {
+        let baseline = figure.baseline.map(|baseline| format!("baseline {baseline:.3}")).unwrap_or_default();
+        let ratio = figure.ratio.map(|ratio| format!("ratio {ratio:.2}")).unwrap_or_default();
+        println!("{:<44} {:>12.3} {:<10} {baseline:<22} {ratio}", figure.name, figure.value, figure.unit);
+    }
+    let path = dir.join(format!("{name}.json"));
+    let text = serde_json::to_string_pretty(figures)?;
+    std::fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))
+}
+
+/// The time that so many of a hundred stay within, in milliseconds.
+fn percentile_ms(times: &mut [Duration], share: usize) -> f64 {
+    times.sort_unstable();
+    let at = (times.len() * share / 100).min(times.len().saturating_sub(1));
+    times.get(at).map_or(0.0, |time| time.as_secs_f64() * 1e3)
+}
