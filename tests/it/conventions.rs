@@ -71,7 +71,10 @@ async fn the_description_is_the_one_that_was_agreed() {
         std::fs::write(path, &document).expect("written");
     }
     let agreed = std::fs::read_to_string(path).expect("host/openapi.json");
-    assert!(agreed == document, "the API changed: look at the difference that GALENIC_BLESS=1 makes to host/openapi.json");
+    assert!(
+        agreed == document,
+        "the API changed: look at the difference that GALENIC_BLESS=1 makes to host/openapi.json"
+    );
 }
 
 #[tokio::test]
@@ -205,7 +208,8 @@ async fn wrong_headers_methods_and_sizes_are_refused() {
 async fn an_answer_names_its_trace_and_takes_over_the_callers() {
     let app = TestApp::start().await;
     let id = "4bf92f3577b34da6a3ce929d0e0e4736";
-    let get = app.shop.request(Method::GET, "/v1/members/x").header("traceparent", format!("00-{id}-00f067aa0ba902b7-01"));
+    let get =
+        app.shop.request(Method::GET, "/v1/members/x").header("traceparent", format!("00-{id}-00f067aa0ba902b7-01"));
     let reply = app.shop.send(get).await;
     assert_eq!(reply.header("trace-id"), id);
     assert_eq!(reply.refused(400, "malformed-path")["trace_id"], id);

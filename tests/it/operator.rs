@@ -12,7 +12,8 @@ async fn a_key_opens_what_its_scopes_say_until_it_is_revoked() {
     let key = app.operator.post("/ops/v1/keys", new).await.expect(201);
     assert!(text(&key["secret"]).starts_with("gk_"));
     let listed = app.operator.get("/ops/v1/keys").await.expect(200);
-    let listed: Vec<_> = listed["items"].as_array().expect("items").iter().filter(|item| item["id"] == key["id"]).collect();
+    let listed: Vec<_> =
+        listed["items"].as_array().expect("items").iter().filter(|item| item["id"] == key["id"]).collect();
     assert_eq!(listed.len(), 1);
     assert_eq!(listed[0].get("secret"), None, "a secret is shown once");
 
@@ -59,7 +60,8 @@ async fn a_plugin_is_released_swapped_and_rolled_back() {
     let tiers = config["tiers"].as_array_mut().expect("tiers");
     let lowest = tiers[1].clone();
     assert_eq!(lowest["code"], "bronze", "{lowest:#}");
-    let (field, _) = lowest.as_object().expect("a tier").iter().find(|(_, value)| **value == json!(19_900)).expect("199");
+    let (field, _) =
+        lowest.as_object().expect("a tier").iter().find(|(_, value)| **value == json!(19_900)).expect("199");
     tiers[1][field] = json!(9_900);
     let new = json!({"module": tier["release"]["module"], "config": config});
     let release = app.operator.post("/ops/v1/slots/tier/releases", new).await.expect(201);
@@ -77,7 +79,8 @@ async fn a_plugin_is_released_swapped_and_rolled_back() {
     let active = app.operator.post("/ops/v1/slots/tier/rollback", json!({})).await.expect(200);
     assert_eq!(active["number"], 1);
     let releases = app.operator.get("/ops/v1/slots/tier/releases").await.expect(200);
-    let numbers: Vec<_> = releases["items"].as_array().expect("items").iter().map(|row| row["number"].clone()).collect();
+    let numbers: Vec<_> =
+        releases["items"].as_array().expect("items").iter().map(|row| row["number"].clone()).collect();
     assert_eq!(numbers, [json!(2), json!(1)]);
     let stats = app.operator.get("/ops/v1/stats").await.expect(200);
     let called = |slot: &str| {

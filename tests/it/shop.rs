@@ -15,7 +15,10 @@ async fn a_member_is_registered_read_changed_and_erased() {
     let member = created.expect(201);
     let id = text(&member["id"]);
     assert_eq!((location.as_str(), etag.as_str()), (format!("/v1/members/{id}").as_str(), "\"1\""));
-    assert_eq!((&member["external_id"], &member["state"], &member["tier"]["cause"]), (&json!("m-1"), &json!("active"), &json!("registered")));
+    assert_eq!(
+        (&member["external_id"], &member["state"], &member["tier"]["cause"]),
+        (&json!("m-1"), &json!("active"), &json!("registered"))
+    );
     assert!(!member.to_string().contains("王芳"), "the profile stands apart");
     assert_eq!(app.shop.get("/v1/members/by-external-id/m-1").await.expect(200), member);
 
@@ -103,7 +106,10 @@ async fn every_offer_that_was_considered_says_what_became_of_it_in_both_language
     let coupon = app.coupon(&offer, &member).await;
     let quote = app.quote(&member, &["vitamin-c"]).await;
     let outcome = &quote["price"]["offers"][0];
-    assert_eq!((&outcome["offer"], &outcome["applied"], &outcome["coupon"]), (&json!(offer), &json!(false), &json!(coupon)));
+    assert_eq!(
+        (&outcome["offer"], &outcome["applied"], &outcome["coupon"]),
+        (&json!(offer), &json!(false), &json!(coupon))
+    );
     let reason = &outcome["reasons"][0];
     assert_eq!(reason["code"], "below-threshold", "{reason:#}");
     for language in ["zh_cn", "en"] {

@@ -34,10 +34,7 @@ const KNOWS: &[(&str, &[&str])] = &[
     ("scheduler", &["domain", "ids", "store"]),
     ("events", &["domain", "ids", "store"]),
     ("members", &["domain", "ids", "store"]),
-    (
-        "service",
-        &["clock", "domain", "events", "ids", "ledger", "members", "plugin", "pricing", "scheduler", "store"],
-    ),
+    ("service", &["clock", "domain", "events", "ids", "ledger", "members", "plugin", "pricing", "scheduler", "store"]),
     ("http", &["domain", "ids", "ledger", "plugin", "pricing", "service", "store"]),
     ("cli", &["app", "clock", "domain", "http", "ids", "ledger", "plugin", "service", "store"]),
     ("main", &["cli"]),
@@ -127,9 +124,12 @@ fn named_rooms(lines: &[String]) -> Vec<(usize, String)> {
     let mut found = Vec::new();
     let mut depth = None;
     for (number, line) in lines.iter().enumerate() {
-        let word = |text: &str| text.chars().take_while(|letter| letter.is_alphanumeric() || *letter == '_').collect::<String>();
+        let word = |text: &str| {
+            text.chars().take_while(|letter| letter.is_alphanumeric() || *letter == '_').collect::<String>()
+        };
         for (at, _) in line.match_indices("crate::") {
-            let preceded = line[..at].chars().next_back().is_some_and(|letter| letter.is_alphanumeric() || letter == '_');
+            let preceded =
+                line[..at].chars().next_back().is_some_and(|letter| letter.is_alphanumeric() || letter == '_');
             let rest = &line[at + "crate::".len()..];
             if !preceded && !rest.starts_with('{') {
                 found.push((number, word(rest)));
@@ -181,7 +181,11 @@ fn no_room_knows_one_above_it() {
     for source in sources() {
         let room = room(&source.path);
         let Some((_, known)) = KNOWS.iter().find(|(name, _)| *name == room) else {
-            assert!(matches!(room, "app" | "lib"), "{}: {room} is a new room: say in KNOWS what it may know", source.path);
+            assert!(
+                matches!(room, "app" | "lib"),
+                "{}: {room} is a new room: say in KNOWS what it may know",
+                source.path
+            );
             continue;
         };
         for (at, name) in named_rooms(&source.lines) {
@@ -201,10 +205,10 @@ fn functions_are_short() {
         let mut begun: Option<(usize, usize, String)> = None;
         for (at, line) in source.lines.iter().enumerate() {
             let indent = line.len() - line.trim_start().len();
-            let is_function = ["fn ", "pub fn ", "async fn ", "pub async fn ", "const fn ", "pub const fn "]
-                .iter()
-                .any(|begin| line.trim_start().strip_prefix("pub(crate) ").unwrap_or(line.trim_start()).starts_with(begin))
-                || line.trim_start().starts_with("pub(super) ") && line.contains("fn ");
+            let is_function =
+                ["fn ", "pub fn ", "async fn ", "pub async fn ", "const fn ", "pub const fn "].iter().any(|begin| {
+                    line.trim_start().strip_prefix("pub(crate) ").unwrap_or(line.trim_start()).starts_with(begin)
+                }) || line.trim_start().starts_with("pub(super) ") && line.contains("fn ");
             if is_function && begun.is_none() {
                 begun = Some((at, indent, line.trim().to_owned()));
             }
@@ -246,7 +250,8 @@ fn nothing_is_unwrapped_outside_tests() {
     let mut found = String::new();
     for source in sources() {
         for (at, line) in source.lines.iter().enumerate() {
-            if line.contains(".unwrap()") || line.contains("println!(\"debug") || line.contains("sleep(Duration::ZERO") {
+            if line.contains(".unwrap()") || line.contains("println!(\"debug") || line.contains("sleep(Duration::ZERO")
+            {
                 let _ = writeln!(found, "{}:{}: {}", source.path, at + 1, line.trim());
             }
         }
