@@ -30,8 +30,8 @@ use crate::{
     ids::Ids,
     members::vault::Vault,
     plugin::{Decisions, Engine, EngineConfig},
-    service::Services,
-    store::{Barrier, Store},
+    service::{Error, Services},
+    store::{Barrier, Store, StoreError},
 };
 
 /// Timers are looked for this often.
@@ -100,21 +100,33 @@ impl App {
     ///
     /// # Errors
     ///
-    /// If the metrics listener cannot be bound, or the store cannot be closed.
+    /// If the metrics listener cannot be bound, the store failed meanwhile, or it cannot be closed.
     pub async fn run(self, listener: TcpListener, stop: impl Future<Output = ()>) -> anyhow::Result<()> {
         let metrics_listener = match self.config.server.metrics_listen {
             Some(address) => Some(bind(address).await?),
             None => None,
         };
         let (stopping, stopped) = watch::channel(false);
-        let timers = tokio::spawn(upkeep(self.services.clone(), self.metrics, stopped.clone()));
+        let mut upkeep = tokio::spawn(upkeep(self.services.clone(), self.metrics, stopped.clone()));
         let metrics_server = metrics_listener.map(|listener| {
             let (http, stopped) = (self.http.clone(), stopped.clone());
             tokio::spawn(async move { http.serve_metrics(listener, until(stopped)).await })
         });
+        let mut kept_up = None;
+        let stop = async {
+            tokio::select! {
+                () = stop => {}
+                // Only a store that failed ends it early: nothing can be served any more.
+                ended = &mut upkeep => kept_up = Some(ended),
+            }
+        };
         let cut_off = self.http.serve(listener, stop).await;
         stopping.send_replace(true);
-        timers.await.context("the timer loop panicked")?;
+        let kept_up = match kept_up {
+            Some(ended) => ended,
+            None => upkeep.await,
+        };
+        kept_up.context("the upkeep panicked")?.context("the store failed")?;
         if let Some(server) = metrics_server {
             server.await.context("the metrics server panicked")?;
         }
@@ -295,18 +307,24 @@ async fn until(mut stopped: watch::Receiver<bool>) {
     let _closed = stopped.wait_for(|stopped| *stopped).await;
 }
 
-/// Fires due timers and sweeps what is long past, until it is told to stop.
-async fn upkeep(services: Services, metrics: PrometheusHandle, mut stopped: watch::Receiver<bool>) {
+/// Fires due timers and sweeps what is long past, until it is told to stop or the store fails for good.
+async fn upkeep(
+    services: Services,
+    metrics: PrometheusHandle,
+    mut stopped: watch::Receiver<bool>,
+) -> Result<(), StoreError> {
     let mut ticks = tokio::time::interval(TIMERS_EVERY);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     let mut looks = 0_u32;
     loop {
         tokio::select! {
             _ = ticks.tick() => {}
-            _ = stopped.wait_for(|stopped| *stopped) => return,
+            _ = stopped.wait_for(|stopped| *stopped) => return Ok(()),
         }
-        if let Err(error) = fire_timers(&services, &stopped).await {
-            tracing::error!(%error, "timers cannot be fired");
+        match fire_timers(&services, &stopped).await {
+            Ok(()) => {}
+            Err(Error::Store(error @ StoreError::Poisoned { .. })) => return Err(error),
+            Err(error) => tracing::error!(%error, "timers cannot be fired"),
         }
         if looks.is_multiple_of(UPKEEP_EVERY) {
             metrics.run_upkeep();
@@ -318,7 +336,7 @@ async fn upkeep(services: Services, metrics: PrometheusHandle, mut stopped: watc
     }
 }
 
-async fn fire_timers(services: &Services, stopped: &watch::Receiver<bool>) -> Result<(), crate::service::Error> {
+async fn fire_timers(services: &Services, stopped: &watch::Receiver<bool>) -> Result<(), Error> {
     while services.fire_due_timers(TIMERS_AT_ONCE).await? == TIMERS_AT_ONCE && !*stopped.borrow() {}
     Ok(())
 }
