@@ -6,6 +6,8 @@ mod guest;
 mod hostile;
 mod operator;
 mod releases;
+mod rules;
 mod shop;
 mod store_crash;
+mod swaps;
 mod tidy;

@@ -370,6 +370,9 @@ pub struct Refund {
     /// Earned points that could not be taken back because they were spent.
     #[n(8)]
     pub points_short: Points,
+    /// The record of the decision on points and tier.
+    #[n(9)]
+    pub decision: DecisionId,
 }
 
 /// An order from its commit to its end.

@@ -318,6 +318,7 @@ fn refunded(plan: refund::RefundPlan) -> crate::domain::order::Refund {
         points_restored: plan.points,
         points_clawed_back: Points::ZERO,
         points_short: Points::ZERO,
+        decision: Id::from_bits(1),
     }
 }
 

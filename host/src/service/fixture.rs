@@ -45,7 +45,7 @@ impl Fixture {
     /// Over the model store, without any plugin: for use cases that ask none.
     pub(crate) fn without_rules(seed: u64) -> Self {
         let dir = TempDir::new().expect("a directory");
-        let services = services(&dir, Store::model(seed), vault(&dir), seed);
+        let services = services(&dir, Store::model(seed), Beside::open(&dir), seed);
         Self::over(services, dir)
     }
 
@@ -109,18 +109,28 @@ impl Fixture {
     }
 }
 
-fn vault(dir: &TempDir) -> Arc<Vault> {
-    Arc::new(Vault::unlock(dir.path(), [7; 32]).expect("a vault"))
+/// What lies beside the store.
+struct Beside {
+    vault: Arc<Vault>,
+    decisions: Arc<Decisions>,
+}
+
+impl Beside {
+    fn open(dir: &TempDir) -> Self {
+        let vault = Vault::unlock(dir.path(), [7; 32]).expect("a vault");
+        let decisions = Decisions::open(&dir.path().join("decisions"), 1 << 20).expect("decisions");
+        Self { vault: Arc::new(vault), decisions: Arc::new(decisions) }
+    }
 }
 
 fn on_disk(dir: &TempDir, seed: u64) -> Services {
-    let vault = vault(dir);
-    let barriers: Vec<Arc<dyn Barrier>> = vec![Arc::<Vault>::clone(&vault)];
+    let beside = Beside::open(dir);
+    let barriers: Vec<Arc<dyn Barrier>> = vec![beside.decisions.clone(), beside.vault.clone()];
     let store = Store::open(&dir.path().join("store"), SledOptions::standard(), barriers).expect("a store");
-    services(dir, store, vault, seed)
+    services(dir, store, beside, seed)
 }
 
-fn services(dir: &TempDir, store: Store, vault: Arc<Vault>, seed: u64) -> Services {
+fn services(dir: &TempDir, store: Store, beside: Beside, seed: u64) -> Services {
     // Compiled artefacts are shared by all tests and all runs.
     let cache = PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../target/tmp/artefacts"));
     let engine = Engine::new(EngineConfig { sandboxes: 4, ..EngineConfig::standard(Some(cache)) }).expect("an engine");
@@ -136,9 +146,9 @@ fn services(dir: &TempDir, store: Store, vault: Arc<Vault>, seed: u64) -> Servic
     };
     Services {
         store,
-        vault,
+        vault: beside.vault,
         engine: Arc::new(engine),
-        decisions: Arc::new(Decisions::open(&dir.path().join("decisions")).expect("decisions")),
+        decisions: beside.decisions,
         clock: Arc::new(Clock::manual(start)),
         ids: Arc::new(Ids::seeded(seed)),
         settings: Arc::new(settings),

@@ -74,7 +74,8 @@ pub(super) async fn measure(orders: u32) -> anyhow::Result<Vec<Figure>> {
         Figure::new("quote + place + pay p99, use cases", percentile_ms(&mut direct.times, 99), "ms"),
         Figure::new("quote p50, HTTP, 4 clients", percentile_ms(&mut quotes.times, 50), "ms"),
         Figure::new("quote p95, HTTP, 4 clients", percentile_ms(&mut quotes.times, 95), "ms"),
-        Figure::new("paid orders (place + pay), HTTP, 16 clients", orders.per_second(), "orders/s").against(direct_rate),
+        Figure::new("paid orders (place + pay), HTTP, 16 clients", orders.per_second(), "orders/s")
+            .against(direct_rate),
         Figure::new("place + pay p50, HTTP, 16 clients", percentile_ms(&mut orders.times, 50), "ms"),
         Figure::new("place + pay p99, HTTP, 16 clients", percentile_ms(&mut orders.times, 99), "ms"),
         Figure::new("activate over HTTP, durable, p50", percentile_ms(&mut swap.times, 50), "ms"),
@@ -101,12 +102,14 @@ impl Shop {
         let operator = Operator::new(format!("http://{}", server.address()), &secret)?;
         let _welcome = operator.offers().await?;
         let client = operator.partner("bench").await?;
-        let rows: Vec<Json> = (0..PRODUCTS).map(|n| {
-            json!({
-                "external_id": format!("p{n}"), "name": format!("product {n}"), "category": "VITAMINS",
-                "class": "food", "list_price": { "minor": 1_000 + 37 * n, "currency": "CNY" },
+        let rows: Vec<Json> = (0..PRODUCTS)
+            .map(|n| {
+                json!({
+                    "external_id": format!("p{n}"), "name": format!("product {n}"), "category": "VITAMINS",
+                    "class": "food", "list_price": { "minor": 1_000 + 37 * n, "currency": "CNY" },
+                })
             })
-        }).collect();
+            .collect();
         client.post("/v1/products/import", json!({ "products": rows })).await?;
         let products = client.list("/v1/products").await?.iter().map(id).collect::<anyhow::Result<_>>()?;
         let joins = (0..members).map(|n| {
@@ -184,11 +187,8 @@ async fn through_services(shop: &Shop, members: &[String]) -> anyhow::Result<Tim
 }
 
 async fn paid(services: &Services, caller: Caller, member: MemberId, cart: Cart, n: usize) -> anyhow::Result<()> {
-    let once = |step: &str| Idempotency {
-        partner: caller.partner,
-        key: format!("direct-{step}-{n}"),
-        fingerprint: [0; 32],
-    };
+    let once =
+        |step: &str| Idempotency { partner: caller.partner, key: format!("direct-{step}-{n}"), fingerprint: [0; 32] };
     let quote = services.quote(caller, once("quote"), member, cart).await?.value;
     let ask = PlaceOrder { quote: quote.id, external_id: None, cash_on_delivery: false };
     let order = services.place(caller, once("place"), ask).await?.value;
@@ -206,8 +206,10 @@ async fn over_http(shop: &Shop, members: &[String]) -> anyhow::Result<(Timed, Ti
         async move {
             let lines: Vec<Json> = lines.iter().map(|line| json!({ "product": line, "quantity": 2 })).collect();
             let fee = json!({ "minor": 600, "currency": "CNY" });
-            let quote =
-                shop.client.post("/v1/quotes", json!({ "member": member, "lines": lines, "delivery_fee": fee })).await?;
+            let quote = shop
+                .client
+                .post("/v1/quotes", json!({ "member": member, "lines": lines, "delivery_fee": fee }))
+                .await?;
             quotes.lock().unwrap_or_else(PoisonError::into_inner).push(quote["id"].clone());
             Ok(())
         }

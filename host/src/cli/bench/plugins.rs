@@ -12,7 +12,7 @@ use crate::{
         order::ReleaseRef,
         rule::{Kind, TierSubject},
     },
-    ids::{Id as _, DecisionId, MemberId},
+    ids::{DecisionId, Id as _, MemberId},
     plugin::{
         Budgets, CallInput, CallOutput, CallRecord, DecisionRecord, Decisions, Engine, EngineConfig, Fallback, Grants,
         Release, ReleaseSpec, bare::Bare, embedded::Embedded,
@@ -64,7 +64,8 @@ pub(super) async fn measure() -> anyhow::Result<Vec<Figure>> {
     let begun = Instant::now();
     let release = engine.prepare(spec).await?;
     let cached_ms = begun.elapsed().as_secs_f64() * 1e3;
-    let mut figures = vec![Figure::new("release prepared from the artefact cache", cached_ms, "ms").against(prepared_ms)];
+    let mut figures =
+        vec![Figure::new("release prepared from the artefact cache", cached_ms, "ms").against(prepared_ms)];
     figures.extend(swaps(&engine, &cold, &release)?);
     figures.extend(calls(&release).await?);
     figures.extend(recording(dir.path())?);

@@ -30,7 +30,8 @@ async fn issue_to(fixture: &Fixture, offer: OfferId, member: MemberId) -> Result
 async fn an_issued_coupon_is_in_hand() {
     let fixture = Fixture::model(1).await;
     let (services, member) = (&fixture.services, join(&fixture).await);
-    let welcome = define(&fixture, NewOffer { validity: Validity::Days(30), ..offer("welcome", OfferClass::Coupon) }).await;
+    let welcome =
+        define(&fixture, NewOffer { validity: Validity::Days(30), ..offer("welcome", OfferClass::Coupon) }).await;
     let issue = || IssueCoupon { offer: welcome.id, member, external_id: Some("k-1".parse().expect("an id")) };
     let once = fixture.once();
     let done = services.issue_coupon(fixture.shop, once.clone(), issue()).await.expect("is issued");
@@ -125,7 +126,8 @@ async fn coupons_are_listed_and_seen_by_those_concerned() {
     let listed = services.coupons_of(other, member, true, PageRequest::default()).await;
     assert!(matches!(listed, Err(Error::Unknown { what: "member", .. })));
     let by_operator = IssueCoupon { offer: offer.id, member, external_id: None };
-    let by_operator = services.issue_coupon(fixture.operator, fixture.once(), by_operator).await.expect("is issued").value;
+    let by_operator =
+        services.issue_coupon(fixture.operator, fixture.once(), by_operator).await.expect("is issued").value;
     assert_eq!(services.coupon(fixture.shop, by_operator.id).await.expect("its member holds it"), by_operator);
 
     services.erase_member(fixture.shop, fixture.once(), member).await.expect("is erased");

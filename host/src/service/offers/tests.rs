@@ -164,7 +164,8 @@ async fn a_quote_never_has_to_consider_more_than_the_limit() {
     let day = jiff::SignedDuration::from_hours(24);
     let now = fixture.services.clock.now();
     let ends_at = Some(now.checked_add(day).expect("a time"));
-    let like = define(&fixture, NewOffer { ends_at, ..offer("first", OfferClass::Promotion) }).await.expect("is defined");
+    let like =
+        define(&fixture, NewOffer { ends_at, ..offer("first", OfferClass::Promotion) }).await.expect("is defined");
     let fill = fixture.services.store.run(now, move |tx| {
         for bits in 1..AUTOMATIC_MAX as u128 {
             let id = OfferId::from_bits(bits);

@@ -15,7 +15,7 @@ use crate::{
         order::{Order, OrderState, Refund, RefundCause},
     },
     events::{self, What},
-    ids::{OrderId, RefundId},
+    ids::{DecisionId, OrderId, RefundId},
     ledger::lots,
     pricing::refund::{self, RefundPlan},
     service::{
@@ -51,6 +51,7 @@ struct Change {
     member: Member,
     plan: RefundPlan,
     id: RefundId,
+    decision: DecisionId,
     cause: RefundCause,
     claw_back: Points,
     paid_day: i32,
@@ -124,14 +125,15 @@ impl Services {
         let after = self.member_facts(&member, birthday, &totals, Some(&tier), now);
         let claw_back = self.due_back(&mut rules, &order, &plan, paid_at).await?;
         let Judged { tier, moved } = judge(&mut rules, &member, before, after, now, TierCause::Refunded).await?;
-        rules.record(self.ids.ordered(now), now, member.id)?;
+        let decision = self.ids.ordered(now);
+        rules.record(decision, now, member.id)?;
         let tier_moved = moved.then(|| (member.tier.code.to_string(), tier.code.to_string()));
         member.tier = tier;
         member.lifetime_net_spend = totals.lifetime_net_spend;
         member.lifetime_paid_orders -= u32::from(plan.complete).min(member.lifetime_paid_orders);
         let own_lot = lot_of(&order, &self.settings.zone);
         let id = self.ids.ordered(now);
-        Ok(Change { order, member, plan, id, cause, claw_back, paid_day, cancel, tier_moved, own_lot, now })
+        Ok(Change { order, member, plan, id, decision, cause, claw_back, paid_day, cancel, tier_moved, own_lot, now })
     }
 
     /// Earned points that are no longer due: the earning rule is asked again with what stays paid and the facts of then.
@@ -219,6 +221,7 @@ fn commit(tx: &mut Tx<'_>, change: &Change) -> Result<Order, Error> {
         points_restored: plan.points,
         points_clawed_back: taken,
         points_short: change.claw_back.minus(taken)?,
+        decision: change.decision,
     });
     if change.cancel {
         order.state = OrderState::Cancelled;

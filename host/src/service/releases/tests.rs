@@ -109,9 +109,13 @@ async fn a_module_is_taken_in_once_whoever_pushes_it() {
 async fn a_release_is_numbered_and_never_changes() {
     let fixture = Fixture::model(3).await;
     let once = fixture.once();
-    let new = || NewRelease { config: json!({"percent_max": 5_000, "excluded_classes": []}), ..release_of("coupon-standard") };
+    let new = || NewRelease {
+        config: json!({"percent_max": 5_000, "excluded_classes": []}),
+        ..release_of("coupon-standard")
+    };
     for replayed in [false, true] {
-        let done = fixture.services.create_release(fixture.operator, once.clone(), "coupon", new()).await.expect("is made");
+        let done =
+            fixture.services.create_release(fixture.operator, once.clone(), "coupon", new()).await.expect("is made");
         assert_eq!((done.value.number, done.replayed), (2, replayed));
         assert_eq!((done.value.previous, done.value.created_by), (Some(1), Some(fixture.operator.key)));
     }
