@@ -20,6 +20,7 @@ use galenic::{
     store::{SledOptions, Store, StoreError, Table, Tx},
 };
 use tempfile::TempDir;
+use tokio::task::JoinSet;
 
 /// Set for the child: the directory to work in.
 const CHILD_DIR: &str = "GALENIC_CRASH_DIR";
@@ -86,29 +87,32 @@ fn child() {
     runtime.block_on(async {
         let store = open(Path::new(&dir));
         say("\nopen");
-        // What a read saw is acknowledged as well, whoever wrote it.
-        let reader = store.clone();
-        tokio::spawn(async move {
-            for client in (0..CLIENTS).cycle() {
-                if let Some(number) = reader.read(move |tx| tx.get(&LAST, &(client, 0))).await.unwrap() {
-                    say(&format!("done {client} {number}"));
-                }
-                tokio::task::yield_now().await;
-            }
-        });
-        let clients = (0..CLIENTS).map(|client| {
-            let store = store.clone();
-            tokio::spawn(async move {
-                loop {
-                    let number = store.run(Clock::System.now(), move |tx| transfer(client, tx)).await.unwrap();
-                    say(&format!("done {client} {number}"));
-                }
-            })
-        });
-        for client in clients.collect::<Vec<_>>() {
-            client.await.unwrap();
+        let mut tasks = JoinSet::new();
+        tasks.spawn(read_for_ever(store.clone()));
+        for client in 0..CLIENTS {
+            tasks.spawn(transfer_for_ever(store.clone(), client));
+        }
+        while let Some(ended) = tasks.join_next().await {
+            ended.unwrap();
         }
     });
+}
+
+async fn transfer_for_ever(store: Store, client: u64) {
+    loop {
+        let number = store.run(Clock::System.now(), move |tx| transfer(client, tx)).await.unwrap();
+        say(&format!("done {client} {number}"));
+    }
+}
+
+/// What a read saw is acknowledged as well, whoever wrote it.
+async fn read_for_ever(store: Store) {
+    for client in (0..CLIENTS).cycle() {
+        if let Some(number) = store.read(move |tx| tx.get(&LAST, &(client, 0))).await.unwrap() {
+            say(&format!("done {client} {number}"));
+        }
+        tokio::task::yield_now().await;
+    }
 }
 
 /// One write per line: a kill never leaves half of one in the pipe.
