@@ -229,8 +229,11 @@ fn reasons(reasons: &[Reason]) -> Json {
     reasons.iter().map(spell).collect()
 }
 
+/// The places that are refused: the schema may find several things wrong at one place, where a plugin names the first.
 fn refused(fields: &[FieldError]) -> Json {
-    json!({ "refused": fields.iter().map(|field| field.pointer.as_str()).collect::<Vec<_>>() })
+    let mut pointers: Vec<&str> = fields.iter().map(|field| field.pointer.as_str()).collect();
+    pointers.dedup();
+    json!({ "refused": pointers })
 }
 
 fn differences(expected: &Json, actual: &Json) -> Vec<String> {
