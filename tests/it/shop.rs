@@ -102,7 +102,7 @@ async fn every_offer_that_was_considered_says_what_became_of_it_in_both_language
     let app = TestApp::start().await;
     let member = app.member("m-1").await;
     app.product("vitamin-c", 11_000).await;
-    let offer = app.offer("199-20", "coupon", json!({"form": "threshold", "threshold": 19_900, "amount": 2_000})).await;
+    let offer = app.offer("199-20", "coupon", json!({"type": "amount", "threshold": 19_900, "amount": 2_000})).await;
     let coupon = app.coupon(&offer, &member).await;
     let quote = app.quote(&member, &["vitamin-c"]).await;
     let outcome = &quote["price"]["offers"][0];
@@ -132,7 +132,7 @@ async fn a_refund_pays_back_what_was_paid_and_a_cancellation_gives_back_what_was
     let member = app.member("m-1").await;
     app.product("a", 15_000).await;
     app.product("b", 6_000).await;
-    let offer = app.offer("199-20", "coupon", json!({"form": "threshold", "threshold": 19_900, "amount": 2_000})).await;
+    let offer = app.offer("199-20", "coupon", json!({"type": "amount", "threshold": 19_900, "amount": 2_000})).await;
     let coupon = app.coupon(&offer, &member).await;
 
     let order = app.order(&member, &["a", "b"]).await;

@@ -3,6 +3,7 @@
 use std::{
     path::{Path, PathBuf},
     process::ExitCode,
+    sync::Arc,
 };
 
 use anyhow::Context as _;
@@ -11,7 +12,7 @@ use reqwest::Method;
 use serde_json::{Value as Json, json};
 
 use super::remote::{Body, Remote, ServerArgs};
-use crate::plugin::{Budgets, Engine, EngineConfig, Fallback, Grants, ModuleDigest, ReleaseSpec};
+use crate::plugin::{Budgets, Engine, EngineConfig, Fallback, Grants, ModuleDigest, ReleaseSpec, run_cases};
 
 #[derive(Subcommand)]
 pub(super) enum PluginCommand {
@@ -27,6 +28,9 @@ pub(super) enum PluginCommand {
         /// Its configuration, JSON; makes a release of it, as a server would.
         #[arg(long, value_name = "FILE")]
         config: Option<PathBuf>,
+        /// Its cases, JSON, as the SDK's test kit takes them; run through WASM.
+        #[arg(long, value_name = "FILE", requires = "config")]
+        cases: Option<PathBuf>,
     },
     /// Push a plugin to a server and print its digest.
     Push {
@@ -75,7 +79,7 @@ fn pair(text: &str) -> Result<(String, String), String> {
 pub(super) async fn run(command: PluginCommand) -> anyhow::Result<ExitCode> {
     match command {
         PluginCommand::List { server } => list(&server.connect()?).await?,
-        PluginCommand::Check { file, config } => check(&file, config.as_deref()).await?,
+        PluginCommand::Check { file, config, cases } => return check(&file, config.as_deref(), cases.as_deref()).await,
         PluginCommand::Push { file, server } => {
             println!("{}", push(&server.connect()?, &file).await?);
         }
@@ -133,7 +137,7 @@ fn text(json: &Json) -> &str {
     json.as_str().unwrap_or("")
 }
 
-async fn check(file: &Path, config: Option<&Path>) -> anyhow::Result<()> {
+async fn check(file: &Path, config: Option<&Path>, cases: Option<&Path>) -> anyhow::Result<ExitCode> {
     let bytes = read(file)?;
     let engine = Engine::new(EngineConfig::standard(None)).context("cannot start the plugin engine")?;
     let module = engine.admit(bytes).await.with_context(|| format!("{} is refused", file.display()))?;
@@ -142,26 +146,40 @@ async fn check(file: &Path, config: Option<&Path>) -> anyhow::Result<()> {
     println!("digest {}", module.digest());
     let facts: Vec<&str> = said.facts.iter().map(|fact| fact.name).collect();
     println!("facts {}", facts.join(", "));
-    if let Some(config) = config {
-        let spec = ReleaseSpec {
-            slot: "check".into(),
-            number: 1,
-            module,
-            config: read_json(config)?,
-            grants: Grants::default(),
-            budgets: Budgets::standard(),
-            fallback: Fallback::Skip,
-            previous: None,
-        };
-        let release = engine.prepare(spec).await.with_context(|| format!("with {}", config.display()))?;
-        let tiers: Vec<String> = release.tiers().iter().map(|tier| tier.code.to_string()).collect();
-        if !tiers.is_empty() {
-            println!("tiers {}", tiers.join(", "));
+    let Some(config) = config else {
+        println!("the plugin is sound; name its configuration to check that too");
+        return Ok(ExitCode::SUCCESS);
+    };
+    let configuration = read_json(config)?;
+    let spec = ReleaseSpec {
+        slot: "check".into(),
+        number: 1,
+        module: Arc::clone(&module),
+        config: configuration.clone(),
+        grants: Grants::default(),
+        budgets: Budgets::standard(),
+        fallback: Fallback::Skip,
+        previous: None,
+    };
+    let release = engine.prepare(spec).await.with_context(|| format!("with {}", config.display()))?;
+    let tiers: Vec<String> = release.tiers().iter().map(|tier| tier.code.to_string()).collect();
+    if !tiers.is_empty() {
+        println!("tiers {}", tiers.join(", "));
+    }
+    if let Some(file) = cases {
+        let text = std::fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))?;
+        let report =
+            run_cases(&engine, &module, &configuration, &text).await.with_context(|| file.display().to_string())?;
+        for failure in &report.failures {
+            println!("failed: {failure}");
         }
-        println!("the configuration is taken");
+        println!("{} of {} cases hold", report.cases - report.failures.len(), report.cases);
+        if !report.failures.is_empty() {
+            return Ok(ExitCode::FAILURE);
+        }
     }
     println!("the plugin is sound");
-    Ok(())
+    Ok(ExitCode::SUCCESS)
 }
 
 async fn push(remote: &Remote, file: &Path) -> anyhow::Result<String> {

@@ -17,6 +17,7 @@ pub mod bare;
 mod breaker;
 mod budget;
 mod call;
+mod cases;
 mod coupon;
 mod decisions;
 mod earning;
@@ -35,6 +36,7 @@ mod wire;
 
 pub use breaker::BreakerState;
 pub use budget::{BadBudget, Budgets, Grants};
+pub use cases::{BadCases, CasesReport, run_cases};
 pub use call::{Answer, Answered, Columns, FellBackTo, Warm};
 pub use decisions::{CallInput, CallOutput, CallRecord, DecisionRecord, DecisionRef, Decisions, DecisionsError, Iter};
 pub use engine::{Engine, EngineConfig, EngineError};

@@ -297,6 +297,9 @@ impl Error {
 }
 
 fn list(fields: &[FieldError]) -> String {
-    let all: Vec<String> = fields.iter().map(|field| format!("{}: {}", field.pointer, field.message)).collect();
-    all.join("; ")
+    let one = |field: &FieldError| match field.pointer.as_str() {
+        "" => field.message.clone(),
+        pointer => format!("{pointer}: {}", field.message),
+    };
+    fields.iter().map(one).collect::<Vec<_>>().join("; ")
 }

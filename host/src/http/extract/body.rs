@@ -58,6 +58,10 @@ impl<T: DeserializeOwned + Send> Payload for Json<T> {
     }
 
     fn parse(bytes: Bytes) -> Result<Self, Problem> {
+        // serde reads a list as the fields of an object in their order; no API should.
+        if bytes.trim_ascii_start().starts_with(b"[") {
+            return Err(Problem::invalid(vec![FieldError::new("", "must be an object")]));
+        }
         let mut json = serde_json::Deserializer::from_slice(&bytes);
         let value = serde_path_to_error::deserialize(&mut json).map_err(|error| {
             let pointer = pointer(error.path());

@@ -37,7 +37,7 @@ pub(crate) struct OfferView {
     #[schema(example = "coupon")]
     slot: String,
     /// By the names that the policy gave them.
-    #[schema(value_type = Object, example = json!({"form": "threshold", "threshold": 19900, "amount": 2000}))]
+    #[schema(value_type = Object, example = json!({"type": "amount", "threshold": 19900, "amount": 2000}))]
     terms: BTreeMap<String, serde_json::Value>,
     /// Offers of one group exclude each other.
     exclusivity_group: Option<String>,
