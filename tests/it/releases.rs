@@ -330,7 +330,7 @@ async fn the_reference_plugins_answer_their_cases() {
             engine.prepare(ReleaseSpec { config: config.clone(), ..spec(&module, 1) }).await.expect("prepares");
         assert!(release.snapshotted(), "{} starts from a snapshot", plugin.name);
         match run_cases(&engine, &module, &config, plugin.cases).await {
-            Ok(cases) => assert!(cases > 5, "{}: {cases} cases", plugin.name),
+            Ok(report) => assert!(report.cases > 5 && report.failures.is_empty(), "{}: {report:#?}", plugin.name),
             Err(error) => panic!("{}: {error}", plugin.name),
         }
     }
