@@ -15,7 +15,8 @@ use galenic::{
         rule::{Kind, TierSubject},
     },
     plugin::{
-        Answer, Budgets, Engine, EngineConfig, Fallback, FellBackTo, Grants, Module, Release, ReleaseError, ReleaseSpec,
+        Answer, Budgets, Engine, EngineConfig, Fallback, FellBackTo, Grants, Module, Release, ReleaseError,
+        ReleaseSpec, embedded::EMBEDDED, run_cases,
     },
 };
 use jiff::Timestamp;
@@ -315,6 +316,39 @@ async fn a_thousand_swaps_under_load() {
     assert!(alive <= 1 + galenic::plugin::HISTORY_MAX, "{alive} old releases are still held");
     assert_eq!(engine.sandboxes_free(), 16);
     assert!(slot.stats().iter().all(|stats| stats.fallbacks == 0 && stats.in_flight == 0));
+}
+
+/// The reference plugins answer their cases through WASM as they do natively, from a snapshot.
+#[tokio::test]
+async fn the_reference_plugins_answer_their_cases() {
+    let engine = engine(None);
+    for plugin in EMBEDDED {
+        let module = engine.admit(plugin.component).await.expect("the plugin is admitted");
+        assert_eq!((&*module.description().name, module.kind()), (plugin.name, plugin.kind));
+        let config: Json = serde_json::from_str(plugin.config).expect("the configuration is JSON");
+        let release =
+            engine.prepare(ReleaseSpec { config: config.clone(), ..spec(&module, 1) }).await.expect("prepares");
+        assert!(release.snapshotted(), "{} starts from a snapshot", plugin.name);
+        match run_cases(&engine, &module, &config, plugin.cases).await {
+            Ok(report) => assert!(report.cases > 5 && report.failures.is_empty(), "{}: {report:#?}", plugin.name),
+            Err(error) => panic!("{}: {error}", plugin.name),
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_full_pool_makes_calls_wait_and_then_says_so() {
+    let config = EngineConfig { sandboxes: 1, pool_wait: Duration::from_millis(20), ..EngineConfig::standard(None) };
+    let engine = Engine::new(config).expect("the engine starts");
+    let release = release(&engine, &Guest::tier()).await;
+    let mut warm = release.warm();
+    warm.tier(&[spender(1)]).await.expect("answers");
+    assert_eq!(engine.sandboxes_free(), 0);
+    let answered = release.tier(&[spender(1)]).await;
+    assert_eq!(answered.fault().map(|fault| fault.code()), Some("pool-busy"));
+    assert_eq!(release.stats().breaker.name(), "closed", "the plugin is not to blame");
+    drop(warm);
+    assert!(release.tier(&[spender(1)]).await.fault().is_none());
 }
 
 #[tokio::test]

@@ -154,7 +154,7 @@ fn prune(dir: &Path, bytes_max: u64) -> io::Result<()> {
             kept.push((meta.modified()?, meta.len(), entry.path()));
         }
     }
-    kept.sort_by(|a, b| b.0.cmp(&a.0));
+    kept.sort_by_key(|(written, ..)| std::cmp::Reverse(*written));
     let mut total = 0_u64;
     for (_, bytes, path) in kept {
         total += bytes;

@@ -124,7 +124,7 @@ impl Metrics {
             faults: faults.filter(|(_, count)| *count > 0).collect(),
             fallbacks: self.fallbacks.load(Relaxed),
             fuel,
-            fuel_mean: if items == 0 { 0 } else { fuel / items },
+            fuel_mean: fuel.checked_div(items).unwrap_or(0),
             in_flight: self.in_flight.load(Relaxed),
             breaker,
             p50,

@@ -24,7 +24,7 @@ use crate::domain::{
 };
 
 /// Facts that a plugin can want.
-const FACTS_MAX: usize = 64;
+const FACTS_MAX: usize = 256;
 /// Reasons that a plugin can give.
 const REASONS_MAX: usize = 256;
 /// Terms that a policy can have.

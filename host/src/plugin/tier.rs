@@ -183,6 +183,7 @@ pub(super) async fn columns(core: &Core, as_of: Timestamp, members: &[Facts]) ->
     let metrics = &core.health.metrics;
     let _in_flight = metrics.begin();
     if !core.health.breaker.admits(tokio::time::Instant::now) {
+        metrics.fault(&Fault::BreakerOpen);
         return Err(Fault::BreakerOpen);
     }
     let (tiers, fuel) = match core.fresh(members.len()).await {

@@ -33,7 +33,10 @@ impl<P: Plugged> Export<P> {
         configure: impl FnOnce(C) -> Result<P::Rule, Vec<FieldError>>,
     ) -> Result<(), Vec<FieldError>> {
         let rule = configure(config::parse(text)?)?;
-        P::cell().set(rule).map_err(|_| vec![FieldError::new("", "configured already")])
+        P::cell().set(rule).map_err(|_| vec![FieldError::new("", "configured already")])?;
+        #[cfg(target_family = "wasm")]
+        crate::arena::seal();
+        Ok(())
     }
 }
 

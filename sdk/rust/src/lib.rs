@@ -130,15 +130,22 @@
 //! wasm-tools component new target/wasm32-unknown-unknown/release/tier_regulars.wasm -o tier-regulars.wasm
 //! ```
 //!
-//! with this profile, because size is memory that every call pays for:
+//! with this profile: every call pays for the memory that a plugin takes, so what only reads configurations is built
+//! small, and the rule itself fast:
 //!
 //! ```toml
 //! [profile.release]
-//! opt-level = "s"
+//! opt-level = 3
 //! lto = "fat"
 //! codegen-units = 1
 //! panic = "abort"
 //! strip = true
+//!
+//! [profile.release.package."*"]
+//! opt-level = "s"
+//!
+//! [profile.release.package.galenic-sdk]
+//! opt-level = 3
 //! ```
 //!
 //! **5. The swap.** `galenic plugin check tier-regulars.wasm` tells what the host makes of it; `plugin push` and
@@ -150,11 +157,14 @@
 //!   [`Instant`] keep them apart, and their arithmetic is exact.
 //! - A fact that the host does not know, or that the release was not granted, reads as nothing; `Option` tells.
 //! - `configure` runs once per release, and the host snapshots the memory after it: do there what can be done before.
+//!   The SDK brings the allocator: what a call allocates it gives back when it ends, so keep nothing across calls.
 //! - A panic is a trap: the host answers with the slot's fallback, records the fault, and the order goes on.
 //! - Every verdict, award and refusal gives a reason with what was observed and what was required.
 
 extern crate self as galenic_sdk;
 
+#[cfg(target_family = "wasm")]
+mod arena;
 #[doc(hidden)]
 pub mod bindings;
 mod config;
