@@ -270,7 +270,7 @@ async fn a_thousand_swaps_under_load() {
     let other = Guest { tiers: vec![("low", vec![]), ("high", vec![])], ..Guest::tier() };
     let other = admit(&engine, &other).await;
     let prepare = |number: u64| {
-        let module = if number % 2 == 0 { &module } else { &other };
+        let module = if number.is_multiple_of(2) { &module } else { &other };
         let spec = ReleaseSpec { slot: "tier-rule".into(), ..spec(module, number) };
         let engine = engine.clone();
         async move { engine.prepare(spec).await.expect("prepares") }

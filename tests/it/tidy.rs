@@ -215,9 +215,8 @@ fn functions_are_short() {
                 begun = Some((at, indent, line.trim().to_owned()));
             }
             if let Some((start, level, name)) = &begun {
-                let ends = indent == *level && line.trim_start().starts_with('}')
-                    || line.ends_with(';') && indent == *level
-                    || at == *start && line.ends_with('}');
+                let ends = (indent == *level && (line.trim_start().starts_with('}') || line.ends_with(';')))
+                    || (at == *start && line.ends_with('}'));
                 if ends {
                     if at - start + 1 > FUNCTION_LINES_MAX {
                         let _ = writeln!(found, "{}:{}: {} lines: {name}", source.path, start + 1, at - start + 1);

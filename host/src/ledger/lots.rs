@@ -20,6 +20,9 @@ use crate::{
 /// The most lots that one call touches; the rest waits for the next.
 const LOTS_AT_ONCE: usize = 100;
 
+/// Names a lot's row: the member, when it dies, what made it.
+type LotRow = (MemberId, Timestamp, u128);
+
 /// Points of one lot that can still be spent. A lot without any has no row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
 pub struct Lot {
@@ -40,7 +43,7 @@ const fn purse(member: MemberId, purse: Purse) -> Account {
     Account::Member(member, purse)
 }
 
-fn row(member: MemberId, lot: LotKey) -> (MemberId, Timestamp, u128) {
+fn row(member: MemberId, lot: LotKey) -> LotRow {
     (member, lot.expires_at, lot.origin.0)
 }
 
@@ -303,11 +306,7 @@ fn add(tx: &mut Tx<'_>, member: MemberId, lot: LotKey, points: Points) -> Result
 }
 
 /// Lots that are dead at `now`; one more than a sweep takes, to know whether some are left.
-fn dead_lots(
-    tx: &mut Tx<'_>,
-    member: MemberId,
-    now: Timestamp,
-) -> Result<Vec<((MemberId, Timestamp, u128), Lot)>, StoreError> {
+fn dead_lots(tx: &mut Tx<'_>, member: MemberId, now: Timestamp) -> Result<Vec<(LotRow, Lot)>, StoreError> {
     tx.scan(&LOTS, &Scan::prefix(&member).until(&(member, after(now))).limit(LOTS_AT_ONCE + 1))
 }
 

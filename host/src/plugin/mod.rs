@@ -36,8 +36,8 @@ mod wire;
 
 pub use breaker::BreakerState;
 pub use budget::{BadBudget, Budgets, Grants};
-pub use cases::{BadCases, CasesReport, run_cases};
 pub use call::{Answer, Answered, Columns, FellBackTo, Warm};
+pub use cases::{BadCases, CasesReport, run_cases};
 pub use decisions::{CallInput, CallOutput, CallRecord, DecisionRecord, DecisionRef, Decisions, DecisionsError, Iter};
 pub use engine::{Engine, EngineConfig, EngineError};
 pub use fault::Fault;
