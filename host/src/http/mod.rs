@@ -2,7 +2,7 @@
 //!
 //! [`Http`] is the way in: it makes the router of the API, and serves it. A handler is thin: it names what it needs in
 //! its signature, turns the body into a command, calls one use case and shows what came out. Its scope is the type of
-//! an argument ([`extract::Allowed`]); a test asks every route without a key and with a key without scopes.
+//! an argument (`extract::Allowed`); a test asks every route without a key and with a key without scopes.
 //!
 //! The layers, from outside: trace id and log line; panics; deadline; who calls and how often; the route. The API's
 //! description is made from the handlers (`openapi`) and locked by a snapshot.
