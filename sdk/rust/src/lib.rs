@@ -111,8 +111,7 @@
 //! **3. The tests.** Put the default configuration in `config.json`, cases in `cases.json` and one test at the end of
 //! `lib.rs`; [`testing`] describes the format and what is checked besides. `cargo test` needs no WASM.
 //!
-//! ```
-//! # #[cfg(any())]
+//! ```ignore
 //! #[cfg(test)]
 //! mod tests {
 //!     #[test]
