@@ -161,6 +161,8 @@
 //! - A panic is a trap: the host answers with the slot's fallback, records the fault, and the order goes on.
 //! - Every verdict, award and refusal gives a reason with what was observed and what was required.
 
+#![allow(clippy::test_attr_in_doctest, reason = "the docs show an author's whole file, tests included")]
+
 extern crate self as galenic_sdk;
 
 #[cfg(target_family = "wasm")]
