@@ -68,6 +68,8 @@ async fn the_description_is_the_one_that_was_agreed() {
         let json: Json = serde_json::from_str(&document).expect("JSON");
         json.to_string()
     });
+    let ids: Vec<String> = json_values(&document, "operationId");
+    assert_eq!(ids.iter().collect::<BTreeSet<_>>().len(), ids.len(), "operations have names of their own: {ids:?}");
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../host/openapi.json");
     if std::env::var_os("GALENIC_BLESS").is_some() {
         std::fs::write(path, &document).expect("written");
@@ -77,6 +79,23 @@ async fn the_description_is_the_one_that_was_agreed() {
         agreed == document,
         "the API changed: look at the difference that GALENIC_BLESS=1 makes to host/openapi.json"
     );
+}
+
+/// Every text that stands under this name, wherever.
+fn json_values(document: &str, name: &str) -> Vec<String> {
+    fn walk(json: &Json, name: &str, found: &mut Vec<String>) {
+        match json {
+            Json::Object(members) => {
+                found.extend(members.get(name).and_then(Json::as_str).map(str::to_owned));
+                members.values().for_each(|value| walk(value, name, found));
+            }
+            Json::Array(items) => items.iter().for_each(|value| walk(value, name, found)),
+            _ => {}
+        }
+    }
+    let mut found = Vec::new();
+    walk(&serde_json::from_str(document).expect("JSON"), name, &mut found);
+    found
 }
 
 #[tokio::test]
@@ -289,6 +308,23 @@ async fn a_client_that_dawdles_is_cut_off() {
     let answer = slow.read().await;
     assert!(answer.starts_with("HTTP/1.1 503") && answer.contains("request-timeout"), "{answer}");
     raw_post(&app.shop, "/v1/members", "slow", json!({})).await.expect(201);
+}
+
+#[tokio::test]
+async fn a_client_that_does_not_read_gives_its_place_to_another() {
+    let app = TestApp::start_with(|config| {
+        config.server.connections_max = 1;
+        config.server.header_seconds_max = 1;
+        config.server.stall_seconds_max = 1;
+    })
+    .await;
+    let deaf = Raw::connect(&app.shop).await.expect("connects");
+    // Far more than the buffers between the two can hold.
+    deaf.write(&"GET /openapi.json HTTP/1.1\r\nHost: x\r\n\r\n".repeat(500)).await;
+    let next = Raw::connect(&app.shop).await.expect("waits in the backlog");
+    next.write("GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").await;
+    assert!(next.read().await.starts_with("HTTP/1.1 200"));
+    drop(deaf);
 }
 
 #[tokio::test]

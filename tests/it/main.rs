@@ -7,6 +7,7 @@ mod conventions;
 mod guest;
 mod hostile;
 mod operator;
+mod program;
 mod releases;
 mod rules;
 mod shop;

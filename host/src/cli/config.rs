@@ -48,6 +48,8 @@ pub struct Server {
     pub request_seconds_max: u32,
     /// How long a client may take to send a request's headers, also between two requests.
     pub header_seconds_max: u32,
+    /// How long a client may let an answer wait without taking any of it.
+    pub stall_seconds_max: u32,
     /// How long requests in flight may take once the server stops.
     pub drain_seconds_max: u32,
 }
@@ -206,6 +208,7 @@ impl Config {
                 connections_max: 4_096,
                 request_seconds_max: 30,
                 header_seconds_max: 30,
+                stall_seconds_max: 30,
                 drain_seconds_max: 20,
             },
             store: Store {
@@ -282,6 +285,7 @@ impl Config {
         require(server.connections_max > 0, "server.connections_max must be at least 1".to_owned());
         require(server.request_seconds_max > 0, "server.request_seconds_max must be at least 1".to_owned());
         require(server.header_seconds_max > 0, "server.header_seconds_max must be at least 1".to_owned());
+        require(server.stall_seconds_max > 0, "server.stall_seconds_max must be at least 1".to_owned());
         require(
             programme.currency.len() == 3 && programme.currency.bytes().all(|byte| byte.is_ascii_uppercase()),
             format!("programme.currency must be three capital letters (ISO 4217), not `{}`", programme.currency),
@@ -334,6 +338,7 @@ impl Config {
         Bounds {
             connections_max: self.server.connections_max,
             header_read_max: seconds(self.server.header_seconds_max),
+            stall_max: seconds(self.server.stall_seconds_max),
             drain_max: seconds(self.server.drain_seconds_max),
         }
     }

@@ -50,7 +50,7 @@ pub(super) async fn run(command: KeyCommand) -> anyhow::Result<ExitCode> {
     let (key, secret) = services.create_key(CreateKey { partner, name, scopes, sees_all }).await?;
     services.store.close().await.context("cannot close the store")?;
     eprintln!("key {} of partner {}; the secret is shown this once:", key.id, key.partner);
-    println!("{}", secret.expose());
+    say!("{}", secret.expose());
     Ok(ExitCode::SUCCESS)
 }
 

@@ -3,6 +3,14 @@
 //! Exit codes: 0 done; 1 it failed, or a check found something wrong; 2 the command line is wrong. Failures print one
 //! line to standard error.
 
+/// Prints a line. That nobody reads it any more, as in `galenic plugin list | head`, is no failure.
+macro_rules! say {
+    ($($text:tt)*) => {{
+        use std::io::Write as _;
+        let _closed = writeln!(std::io::stdout(), $($text)*);
+    }};
+}
+
 mod bench;
 pub mod config;
 mod demo;
@@ -12,7 +20,7 @@ mod remote;
 mod serve;
 mod verify;
 
-use std::{io::IsTerminal as _, net::SocketAddr, path::PathBuf, process::ExitCode};
+use std::{ffi::OsString, io::IsTerminal as _, net::SocketAddr, path::PathBuf, process::ExitCode};
 
 use clap::{Args, Parser, Subcommand};
 use jiff::Timestamp;
@@ -111,9 +119,21 @@ enum ConfigCommand {
     },
 }
 
-/// Runs the program.
+/// Runs the program with the arguments of the process.
 pub fn main() -> ExitCode {
-    let cli = Cli::parse();
+    main_with(std::env::args_os())
+}
+
+/// Runs the program; the first argument is its name.
+pub fn main_with(arguments: impl IntoIterator<Item: Into<OsString> + Clone>) -> ExitCode {
+    let cli = match Cli::try_parse_from(arguments) {
+        Ok(cli) => cli,
+        Err(error) => {
+            // Help and version come this way, too: to standard output, with 0.
+            let _closed = error.print();
+            return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2));
+        }
+    };
     match run(cli.command) {
         Ok(code) => code,
         Err(error) => {
@@ -140,11 +160,11 @@ fn configuration(command: &ConfigCommand) -> anyhow::Result<ExitCode> {
         ConfigCommand::Check { file } => {
             let config = Config::load(file.as_deref(), &Overrides::default())?;
             config::Secrets::from_env()?;
-            println!("the configuration is sound; data lie in {}", config.store.data.display());
+            say!("the configuration is sound; data lie in {}", config.store.data.display());
         }
         ConfigCommand::Show { file } => {
             let config = Config::load(file.as_deref(), &Overrides::default())?;
-            print!("{}", toml::to_string(&config)?);
+            say!("{}", toml::to_string(&config)?.trim_end());
         }
     }
     Ok(ExitCode::SUCCESS)

@@ -81,7 +81,7 @@ pub(super) async fn run(command: PluginCommand) -> anyhow::Result<ExitCode> {
         PluginCommand::List { server } => list(&server.connect()?).await?,
         PluginCommand::Check { file, config, cases } => return check(&file, config.as_deref(), cases.as_deref()).await,
         PluginCommand::Push { file, server } => {
-            println!("{}", push(&server.connect()?, &file).await?);
+            say!("{}", push(&server.connect()?, &file).await?);
         }
         PluginCommand::Release { slot, module, config, map_tier, fallback, no_activate, server } => {
             let tier_map: Json = map_tier.into_iter().map(|(old, new)| (old, Json::String(new))).collect();
@@ -95,7 +95,7 @@ pub(super) async fn run(command: PluginCommand) -> anyhow::Result<ExitCode> {
         PluginCommand::Rollback { slot, server } => {
             let active =
                 server.connect()?.ask(Method::POST, &format!("/ops/v1/slots/{slot}/rollback"), Body::Nothing).await?;
-            println!("{slot}#{} is live", active["number"]);
+            say!("{slot}#{} is live", active["number"]);
         }
     }
     Ok(ExitCode::SUCCESS)
@@ -108,25 +108,25 @@ async fn list(remote: &Remote) -> anyhow::Result<()> {
         module.map_or_else(String::new, |module| format!("{} {}", text(&module["name"]), text(&module["version"])))
     };
     let slots = remote.ask(Method::GET, "/ops/v1/slots", Body::Nothing).await?;
-    println!("{:<16} {:<14} {:>7}  {:<28} SINCE", "SLOT", "KIND", "RELEASE", "PLUGIN");
+    say!("{:<16} {:<14} {:>7}  {:<28} SINCE", "SLOT", "KIND", "RELEASE", "PLUGIN");
     for slot in slots["items"].as_array().into_iter().flatten() {
-        println!(
+        say!(
             "{:<16} {:<14} {:>7}  {:<28} {}",
             text(&slot["name"]),
             text(&slot["kind"]),
-            slot["active"]["number"],
+            slot["active"]["number"].to_string(),
             name(&slot["release"]["module"]),
             text(&slot["active"]["activated_at"]),
         );
     }
-    println!();
-    println!("{:<28} {:<14} {:>9}  DIGEST", "MODULE", "KIND", "BYTES");
+    say!("");
+    say!("{:<28} {:<14} {:>9}  DIGEST", "MODULE", "KIND", "BYTES");
     for module in &modules {
-        println!(
+        say!(
             "{:<28} {:<14} {:>9}  {}",
             name(&module["digest"]),
             text(&module["kind"]),
-            module["bytes"],
+            module["bytes"].to_string(),
             text(&module["digest"]),
         );
     }
@@ -142,12 +142,12 @@ async fn check(file: &Path, config: Option<&Path>, cases: Option<&Path>) -> anyh
     let engine = Engine::new(EngineConfig::standard(None)).context("cannot start the plugin engine")?;
     let module = engine.admit(bytes).await.with_context(|| format!("{} is refused", file.display()))?;
     let said = module.description();
-    println!("{} {}, a {}: {}", said.name, said.version, module.kind().name(), said.summary);
-    println!("digest {}", module.digest());
+    say!("{} {}, a {}: {}", said.name, said.version, module.kind().name(), said.summary);
+    say!("digest {}", module.digest());
     let facts: Vec<&str> = said.facts.iter().map(|fact| fact.name).collect();
-    println!("facts {}", facts.join(", "));
+    say!("facts {}", facts.join(", "));
     let Some(config) = config else {
-        println!("the plugin is sound; name its configuration to check that too");
+        say!("the plugin is sound; name its configuration to check that too");
         return Ok(ExitCode::SUCCESS);
     };
     let configuration = read_json(config)?;
@@ -164,21 +164,21 @@ async fn check(file: &Path, config: Option<&Path>, cases: Option<&Path>) -> anyh
     let release = engine.prepare(spec).await.with_context(|| format!("with {}", config.display()))?;
     let tiers: Vec<String> = release.tiers().iter().map(|tier| tier.code.to_string()).collect();
     if !tiers.is_empty() {
-        println!("tiers {}", tiers.join(", "));
+        say!("tiers {}", tiers.join(", "));
     }
     if let Some(file) = cases {
         let text = std::fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))?;
         let report =
             run_cases(&engine, &module, &configuration, &text).await.with_context(|| file.display().to_string())?;
         for failure in &report.failures {
-            println!("failed: {failure}");
+            say!("failed: {failure}");
         }
-        println!("{} of {} cases hold", report.cases - report.failures.len(), report.cases);
+        say!("{} of {} cases hold", report.cases - report.failures.len(), report.cases);
         if !report.failures.is_empty() {
             return Ok(ExitCode::FAILURE);
         }
     }
-    println!("the plugin is sound");
+    say!("the plugin is sound");
     Ok(ExitCode::SUCCESS)
 }
 
@@ -202,11 +202,11 @@ async fn make_release(
     let made = remote.ask(Method::POST, &format!("/ops/v1/slots/{slot}/releases"), Body::Json(release)).await?;
     let number = &made["number"];
     if !activate {
-        println!("{slot}#{number} is ready");
+        say!("{slot}#{number} is ready");
         return Ok(());
     }
     remote.ask(Method::PUT, &format!("/ops/v1/slots/{slot}/active"), Body::Json(json!({ "number": number }))).await?;
-    println!("{slot}#{number} is live");
+    say!("{slot}#{number} is live");
     Ok(())
 }
 

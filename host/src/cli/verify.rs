@@ -16,17 +16,21 @@ pub(super) async fn run(place: PlaceArgs) -> anyhow::Result<ExitCode> {
         .with_context(|| format!("cannot open {}: if a server runs, ask it with GET /ops/v1/ledger", dir.display()))?;
     let report = verify(&store).await.context("the books cannot be read")?;
     store.close().await.context("cannot close the store")?;
-    println!(
+    say!(
         "accounts {}, entries {}, lots {}, sum {}, problems {}",
-        report.accounts, report.entries, report.lots, report.sum, report.problem_count
+        report.accounts,
+        report.entries,
+        report.lots,
+        report.sum,
+        report.problem_count
     );
     for problem in &report.problems {
-        println!("problem: {problem}");
+        say!("problem: {problem}");
     }
     if report.is_sound() {
-        println!("the books close");
+        say!("the books close");
         return Ok(ExitCode::SUCCESS);
     }
-    println!("the books do not close");
+    say!("the books do not close");
     Ok(ExitCode::FAILURE)
 }

@@ -16,6 +16,7 @@ mod ops;
 mod problem;
 mod reply;
 mod server;
+mod stall;
 mod system;
 mod trace;
 mod v1;

@@ -72,6 +72,7 @@ fn describe() -> OpenApi {
 
 /// Adds what follows from what the operation says.
 fn complete(path: &str, operation: &mut Operation) {
+    name(operation);
     let named: Vec<String> = path_parameters(path).map(str::to_owned).collect();
     let known: Vec<String> = operation.parameters.iter().flatten().filter_map(name_of).collect();
     let parameters = operation.parameters.get_or_insert_default();
@@ -113,6 +114,19 @@ fn complete(path: &str, operation: &mut Operation) {
         add_problem(operation, status, &codes);
     }
     refer_to_problem(operation);
+}
+
+/// Names the operation `tag_handler`, and gives every answer the description that the format demands.
+fn name(operation: &mut Operation) {
+    let tag = operation.tags.iter().flatten().next().map_or("", String::as_str);
+    let handler = operation.operation_id.as_deref().unwrap_or("");
+    operation.operation_id = Some(format!("{tag}_{handler}"));
+    for (status, response) in &mut operation.responses.responses {
+        let RefOr::T(response) = response else { continue };
+        if status.starts_with('2') && response.description.is_empty() {
+            response.description = if status == "201" { "Made" } else { "Done" }.to_owned();
+        }
+    }
 }
 
 /// Adds codes to those that the operation names for a status itself.

@@ -17,6 +17,11 @@ use tokio::{
 };
 use tower::ServiceExt as _;
 
+use super::stall::Bounded;
+
+/// Bytes of a request's line and headers.
+const HEAD_BYTES_MAX: usize = 64 << 10;
+
 /// What a connection may cost.
 #[derive(Clone, Copy, Debug)]
 pub struct Bounds {
@@ -24,6 +29,8 @@ pub struct Bounds {
     pub connections_max: usize,
     /// From the end of an answer, or from the connection's start, to the end of the next request's headers.
     pub header_read_max: Duration,
+    /// How long a client may let an answer wait without taking any of it.
+    pub stall_max: Duration,
     /// How long requests in flight may take once the server stops.
     pub drain_max: Duration,
 }
@@ -38,7 +45,7 @@ pub(crate) async fn serve(
     let permits = Arc::new(Semaphore::new(bounds.connections_max));
     let graceful = GracefulShutdown::new();
     let mut builder = hyper::server::conn::http1::Builder::new();
-    builder.timer(TokioTimer::new()).header_read_timeout(bounds.header_read_max).pipeline_flush(true);
+    builder.timer(TokioTimer::new()).header_read_timeout(bounds.header_read_max).max_buf_size(HEAD_BYTES_MAX);
     tokio::pin!(stop);
     loop {
         let accepted = tokio::select! {
@@ -52,7 +59,8 @@ pub(crate) async fn serve(
             request.extensions_mut().insert(ConnectInfo(peer));
             router.clone().oneshot(request)
         });
-        let connection = graceful.watch(builder.serve_connection(TokioIo::new(stream), service));
+        let connection =
+            graceful.watch(builder.serve_connection(TokioIo::new(Bounded::new(stream, bounds.stall_max)), service));
         tokio::spawn(async move {
             if let Err(error) = connection.await {
                 tracing::debug!(%error, "connection ended badly");

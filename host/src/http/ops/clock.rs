@@ -44,7 +44,7 @@ struct ClockView {
 
 /// Reads the server's clock.
 #[utoipa::path(
-    get, path = "/ops/v1/clock", tag = "operations", security(("api_key" = ["operate"])),
+    get, path = "/ops/v1/clock", tag = "clock", security(("api_key" = ["operate"])),
     responses((status = 200, body = ClockView)),
 )]
 async fn read(State(api): State<Api>, _: Allowed<needs::Operate>) -> Reply<ClockView> {
@@ -53,7 +53,7 @@ async fn read(State(api): State<Api>, _: Allowed<needs::Operate>) -> Reply<Clock
 
 /// Moves a manual clock forward and fires every timer that is due by then before it answers.
 #[utoipa::path(
-    put, path = "/ops/v1/clock", tag = "operations", security(("api_key" = ["operate"])),
+    put, path = "/ops/v1/clock", tag = "clock", security(("api_key" = ["operate"])),
     request_body = ClockBody,
     responses((status = 200, body = ClockView), (status = 409, description = "clock-not-manual")),
 )]

@@ -20,7 +20,7 @@ pub(super) fn routes() -> OpenApiRouter<Api> {
 
 /// Takes a plugin in: a WASM component, checked before it is kept. The same bytes again are the same module.
 #[utoipa::path(
-    post, path = "/ops/v1/modules", tag = "plugins", security(("api_key" = ["plugins:write"])),
+    post, path = "/ops/v1/modules", tag = "modules", security(("api_key" = ["plugins:write"])),
     params(OnceHeader), request_body(content = Vec<u8>, content_type = "application/wasm"),
     responses((status = 201, body = ModuleView), (status = 422, description = "module-refused")),
 )]
@@ -36,7 +36,7 @@ async fn push(
 
 /// Lists all modules, by digest.
 #[utoipa::path(
-    get, path = "/ops/v1/modules", tag = "plugins", security(("api_key" = ["plugins:read"])),
+    get, path = "/ops/v1/modules", tag = "modules", security(("api_key" = ["plugins:read"])),
     params(PageQuery), responses((status = 200, body = List<ModuleView>)),
 )]
 async fn list(
@@ -51,7 +51,7 @@ async fn list(
 
 /// Reads a module.
 #[utoipa::path(
-    get, path = "/ops/v1/modules/{digest}", tag = "plugins", security(("api_key" = ["plugins:read"])),
+    get, path = "/ops/v1/modules/{digest}", tag = "modules", security(("api_key" = ["plugins:read"])),
     responses((status = 200, body = ModuleView)),
 )]
 async fn read(

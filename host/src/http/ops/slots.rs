@@ -82,7 +82,7 @@ struct Slots {
 
 /// Lists all slots with what is live in each and what its releases did.
 #[utoipa::path(
-    get, path = "/ops/v1/slots", tag = "plugins", security(("api_key" = ["plugins:read"])),
+    get, path = "/ops/v1/slots", tag = "slots", security(("api_key" = ["plugins:read"])),
     responses((status = 200, body = Slots)),
 )]
 async fn list(State(api): State<Api>, _: Allowed<needs::PluginsRead>) -> Result<Reply<Slots>, Problem> {
@@ -92,7 +92,7 @@ async fn list(State(api): State<Api>, _: Allowed<needs::PluginsRead>) -> Result<
 
 /// Makes the next release of a slot: configured and ready, and live only once it is activated.
 #[utoipa::path(
-    post, path = "/ops/v1/slots/{slot}/releases", tag = "plugins", security(("api_key" = ["plugins:write"])),
+    post, path = "/ops/v1/slots/{slot}/releases", tag = "slots", security(("api_key" = ["plugins:write"])),
     params(OnceHeader), request_body = NewReleaseBody,
     responses(
         (status = 201, body = ReleaseView),
@@ -115,7 +115,7 @@ async fn create(
 
 /// Lists the releases of a slot, the latest first.
 #[utoipa::path(
-    get, path = "/ops/v1/slots/{slot}/releases", tag = "plugins", security(("api_key" = ["plugins:read"])),
+    get, path = "/ops/v1/slots/{slot}/releases", tag = "slots", security(("api_key" = ["plugins:read"])),
     params(PageQuery), responses((status = 200, body = List<ReleaseView>)),
 )]
 async fn list_releases(
@@ -131,7 +131,7 @@ async fn list_releases(
 
 /// Makes a release live, in one step: every call that begins afterwards is answered by it.
 #[utoipa::path(
-    put, path = "/ops/v1/slots/{slot}/active", tag = "plugins", security(("api_key" = ["plugins:write"])),
+    put, path = "/ops/v1/slots/{slot}/active", tag = "slots", security(("api_key" = ["plugins:write"])),
     params(OnceHeader), request_body = ActivateBody,
     responses((status = 200, body = ActiveView), (status = 409, description = "tier-codes-unmapped, offer-terms-unknown")),
 )]
@@ -147,7 +147,7 @@ async fn activate(
 
 /// Makes the release live again that answered before.
 #[utoipa::path(
-    post, path = "/ops/v1/slots/{slot}/rollback", tag = "plugins", security(("api_key" = ["plugins:write"])),
+    post, path = "/ops/v1/slots/{slot}/rollback", tag = "slots", security(("api_key" = ["plugins:write"])),
     params(OnceHeader),
     responses(
         (status = 200, body = ActiveView),

@@ -68,7 +68,7 @@ struct CartLineBody {
 
 /// Prices a cart for a member, with every reason.
 #[utoipa::path(
-    post, path = "/v1/quotes", tag = "orders", security(("api_key" = ["orders:write"])),
+    post, path = "/v1/quotes", tag = "quotes", security(("api_key" = ["orders:write"])),
     params(OnceHeader), request_body = CartBody,
     responses(
         (status = 201, body = QuoteView),
@@ -119,7 +119,7 @@ async fn cart(api: &Api, caller: Caller, body: CartBody) -> Result<Cart, Problem
 
 /// Reads a quote.
 #[utoipa::path(
-    get, path = "/v1/quotes/{quote}", tag = "orders", security(("api_key" = ["orders:read"])),
+    get, path = "/v1/quotes/{quote}", tag = "quotes", security(("api_key" = ["orders:read"])),
     responses((status = 200, body = QuoteView)),
 )]
 async fn read(
