@@ -39,7 +39,7 @@ const SWAPS: usize = 100;
 /// A shop that is set up: members without orders, and products.
 struct Shop {
     server: Running,
-    client: Client,
+    client: Arc<Client>,
     operator: Operator,
     members: Vec<String>,
     products: Vec<String>,
@@ -101,7 +101,7 @@ impl Shop {
         let server = app.start(SocketAddr::from(([127, 0, 0, 1], 0))).await?;
         let operator = Operator::new(format!("http://{}", server.address()), &secret)?;
         let _welcome = operator.offers().await?;
-        let client = operator.partner("bench").await?;
+        let client = Arc::new(operator.partner("bench").await?);
         let rows: Vec<Json> = (0..PRODUCTS)
             .map(|n| {
                 json!({
@@ -134,8 +134,8 @@ impl Shop {
     }
 
     /// Three lines that depend on the member.
-    fn lines(&self, n: usize) -> Vec<&String> {
-        (0..3).map(|line| &self.products[(n * 7 + line * 13) % self.products.len()]).collect()
+    fn lines(&self, n: usize) -> Vec<String> {
+        (0..3).map(|line| self.products[(n * 7 + line * 13) % self.products.len()].clone()).collect()
     }
 }
 
@@ -143,22 +143,32 @@ fn id(json: &Json) -> anyhow::Result<String> {
     Ok(json["id"].as_str().context("everything has an id")?.to_owned())
 }
 
-/// Runs one future for each item, so many at once, each on a task of its own.
-async fn timed<F>(clients: usize, work: impl Iterator<Item = F>) -> anyhow::Result<Timed>
+/// Runs all jobs on so many tasks, each of which takes the next one when it is done.
+async fn timed<F>(clients: usize, jobs: Vec<F>) -> anyhow::Result<Timed>
 where
-    F: Future<Output = anyhow::Result<()>> + Send,
+    F: Future<Output = anyhow::Result<()>> + Send + 'static,
 {
-    let times = Mutex::new(Vec::new());
     let begun = Instant::now();
-    let jobs = work.map(|job| async {
-        let begun = Instant::now();
-        job.await?;
-        times.lock().unwrap_or_else(PoisonError::into_inner).push(begun.elapsed());
-        anyhow::Ok(())
-    });
-    let done: Vec<_> = futures::stream::iter(jobs).buffer_unordered(clients).collect().await;
-    done.into_iter().collect::<anyhow::Result<Vec<()>>>()?;
-    Ok(Timed { all: begun.elapsed(), times: times.into_inner().unwrap_or_else(PoisonError::into_inner) })
+    let queue = Arc::new(Mutex::new(jobs.into_iter()));
+    let worker = || {
+        let queue = Arc::clone(&queue);
+        tokio::spawn(async move {
+            let mut times = Vec::new();
+            loop {
+                let next = queue.lock().unwrap_or_else(PoisonError::into_inner).next();
+                let Some(job) = next else { return anyhow::Ok(times) };
+                let begun = Instant::now();
+                job.await?;
+                times.push(begun.elapsed());
+            }
+        })
+    };
+    let workers: Vec<_> = (0..clients).map(|_| worker()).collect();
+    let mut times = Vec::new();
+    for worker in workers {
+        times.extend(worker.await.context("a client panicked")??);
+    }
+    Ok(Timed { all: begun.elapsed(), times })
 }
 
 /// Quote, place and pay without HTTP.
@@ -168,11 +178,11 @@ async fn through_services(shop: &Shop, members: &[String]) -> anyhow::Result<Tim
     let key = key.iter().find(|key| key["name"] == "bench").context("the shop has a key")?;
     let partner: PartnerId = key["partner"].as_str().unwrap_or_default().parse()?;
     let caller = Caller { key: id(key)?.parse()?, partner, sees_all: false };
-    let work = members.iter().enumerate().map(|(n, member)| {
+    let work = members.iter().cloned().enumerate().map(|(n, member)| {
         let lines = shop.lines(n);
         let services = Arc::clone(&services);
         async move {
-            let lines = lines.into_iter().map(|line| line.parse().map(|line: ProductId| (line, 2)));
+            let lines = lines.iter().map(|line| line.parse().map(|line: ProductId| (line, 2)));
             let cart = Cart {
                 lines: lines.collect::<Result<_, _>>()?,
                 coupon: None,
@@ -183,7 +193,7 @@ async fn through_services(shop: &Shop, members: &[String]) -> anyhow::Result<Tim
             paid(&services, caller, member.parse()?, cart, n).await
         }
     });
-    timed(CLIENTS, work).await
+    timed(CLIENTS, work.collect()).await
 }
 
 async fn paid(services: &Services, caller: Caller, member: MemberId, cart: Cart, n: usize) -> anyhow::Result<()> {
@@ -200,29 +210,30 @@ async fn paid(services: &Services, caller: Caller, member: MemberId, cart: Cart,
 
 /// Quotes of a few clients first, then place and pay of many.
 async fn over_http(shop: &Shop, members: &[String]) -> anyhow::Result<(Timed, Timed)> {
-    let quotes = Mutex::new(Vec::new());
-    let work = members.iter().enumerate().map(|(n, member)| {
-        let (lines, quotes) = (shop.lines(n), &quotes);
+    let quotes = Arc::new(Mutex::new(Vec::new()));
+    let work = members.iter().cloned().enumerate().map(|(n, member)| {
+        let (lines, quotes, client) = (shop.lines(n), Arc::clone(&quotes), Arc::clone(&shop.client));
         async move {
             let lines: Vec<Json> = lines.iter().map(|line| json!({ "product": line, "quantity": 2 })).collect();
             let fee = json!({ "minor": 600, "currency": "CNY" });
-            let quote = shop
-                .client
-                .post("/v1/quotes", json!({ "member": member, "lines": lines, "delivery_fee": fee }))
-                .await?;
+            let cart = json!({ "member": member, "lines": lines, "delivery_fee": fee });
+            let quote = client.post("/v1/quotes", cart).await?;
             quotes.lock().unwrap_or_else(PoisonError::into_inner).push(quote["id"].clone());
             Ok(())
         }
     });
-    let quoted = timed(QUOTERS, work).await?;
-    let quotes = quotes.into_inner().unwrap_or_else(PoisonError::into_inner);
-    let work = quotes.iter().enumerate().map(|(n, quote)| async move {
-        let order = shop.client.post("/v1/orders", json!({ "quote": quote })).await?;
-        let amount = &order["price"]["payable"];
-        let payment = json!({ "reference": format!("pay-{n}"), "method": "alipay", "amount": amount });
-        shop.client.post(&format!("/v1/orders/{}/payment", id(&order)?), payment).await.map(drop)
+    let quoted = timed(QUOTERS, work.collect()).await?;
+    let quotes = std::mem::take(&mut *quotes.lock().unwrap_or_else(PoisonError::into_inner));
+    let work = quotes.into_iter().enumerate().map(|(n, quote)| {
+        let client = Arc::clone(&shop.client);
+        async move {
+            let order = client.post("/v1/orders", json!({ "quote": quote })).await?;
+            let amount = &order["price"]["payable"];
+            let payment = json!({ "reference": format!("pay-{n}"), "method": "alipay", "amount": amount });
+            client.post(&format!("/v1/orders/{}/payment", id(&order)?), payment).await.map(drop)
+        }
     });
-    Ok((quoted, timed(CLIENTS, work).await?))
+    Ok((quoted, timed(CLIENTS, work.collect()).await?))
 }
 
 /// Activations and rollbacks, durable, one after the other.

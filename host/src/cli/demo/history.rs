@@ -13,6 +13,9 @@ const MEMBERS: &[u8] = include_bytes!("../../../data/journey/members.csv");
 const PRODUCTS: &[u8] = include_bytes!("../../../data/journey/products.csv");
 const ORDERS: &[u8] = include_bytes!("../../../data/journey/orders.csv.gz");
 
+/// One in so many orders is refunded in part.
+const REFUNDED: usize = 50;
+
 /// Seed of everything made up.
 pub(super) const SEED: u64 = 2017;
 
@@ -47,6 +50,8 @@ pub(super) struct Purchase {
     pub(super) at: Timestamp,
     /// Index into the products, items, price of one in fen.
     pub(super) lines: Vec<(usize, u32, i64)>,
+    /// Whether some of it is refunded.
+    pub(super) comes_back: bool,
 }
 
 #[derive(Deserialize)]
@@ -101,11 +106,26 @@ impl History {
             match orders.last_mut().filter(|order| order.name == row.order_id) {
                 Some(order) => order.lines.push(line),
                 None => {
-                    orders.push(Purchase { name: row.order_id, member: *member, at: row.placed_at, lines: vec![line] });
+                    let (name, at) = (row.order_id, row.placed_at);
+                    orders.push(Purchase { name, member: *member, at, lines: vec![line], comes_back: false });
                 }
             }
         }
+        refund_some(&mut orders);
         Ok(Self { members, products, orders })
+    }
+}
+
+/// One in fifty orders comes back in part: of each fifty the next one with more than one item.
+fn refund_some(orders: &mut [Purchase]) {
+    let mut owed = 0;
+    for (n, order) in orders.iter_mut().enumerate() {
+        owed += usize::from(n % REFUNDED == REFUNDED - 1);
+        let items: u64 = order.lines.iter().map(|(_, items, _)| u64::from(*items)).sum();
+        if owed > 0 && items > 1 {
+            order.comes_back = true;
+            owed -= 1;
+        }
     }
 }
 

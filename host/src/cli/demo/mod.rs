@@ -15,19 +15,20 @@ use std::{
     net::SocketAddr,
     path::PathBuf,
     process::ExitCode,
+    sync::Arc,
     time::Instant,
 };
 
 use anyhow::{Context as _, ensure};
 use clap::Args;
-use futures::StreamExt as _;
 use jiff::{SignedDuration, Timestamp};
+use tokio::task::JoinSet;
 
 use self::{
     history::History,
     operator::Operator,
     report::Report,
-    shop::{REFUNDED, Shop, Task},
+    shop::{Shop, Task},
 };
 use super::config::{Config, Secrets};
 use crate::{
@@ -108,7 +109,7 @@ async fn replay(server: &Running, history: History, secret: &str) -> anyhow::Res
     let start = history.orders[0].at;
     let mut agenda = agenda(&history, start);
     let (orders, half) = (history.orders.len() as u64, agenda.keys().nth(agenda.len() / 2).copied().unwrap_or(0));
-    let shop = Shop::new(partner, history, welcome);
+    let shop = Arc::new(Shop::new(partner, history, welcome));
     let mut prices: Vec<i64> = shop.history.products.iter().map(|item| item.list_price).collect();
     let whole: Vec<(usize, i64)> = prices.iter().copied().enumerate().collect();
     shop.import(&whole).await?;
@@ -171,23 +172,33 @@ async fn reprice(shop: &Shop, tasks: &[(usize, Task)], prices: &mut [i64]) -> an
 
 /// Does everything of a tick; what follows from it, with its tick. A call that fails is counted by the client, and what
 /// the member would have done after it in this tick is left out.
-async fn do_all(shop: &Shop, tasks: Vec<(usize, Task)>, tick: u64) -> Vec<(u64, usize, Task)> {
+async fn do_all(shop: &Arc<Shop>, tasks: Vec<(usize, Task)>, tick: u64) -> Vec<(u64, usize, Task)> {
     let mut by_member: BTreeMap<usize, Vec<Task>> = BTreeMap::new();
     for (member, task) in tasks {
         by_member.entry(member).or_default().push(task);
     }
-    let members = by_member.into_iter().map(|(member, tasks)| async move {
-        let mut follow_up = Vec::new();
-        for task in tasks {
-            match do_one(shop, member, &task, tick).await {
-                Ok(more) => follow_up.extend(more),
-                Err(_counted) => break,
-            }
+    let (mut running, mut follow_up) = (JoinSet::new(), Vec::new());
+    for (member, tasks) in by_member {
+        if running.len() >= CONCURRENT_MAX
+            && let Some(done) = running.join_next().await
+        {
+            follow_up.extend(done.unwrap_or_default());
         }
-        follow_up
-    });
-    let done: Vec<Vec<_>> = futures::stream::iter(members).buffer_unordered(CONCURRENT_MAX).collect().await;
-    done.into_iter().flatten().collect()
+        running.spawn(do_member(Arc::clone(shop), member, tasks, tick));
+    }
+    follow_up.extend(running.join_all().await.into_iter().flatten());
+    follow_up
+}
+
+async fn do_member(shop: Arc<Shop>, member: usize, tasks: Vec<Task>, tick: u64) -> Vec<(u64, usize, Task)> {
+    let mut follow_up = Vec::new();
+    for task in tasks {
+        match do_one(&shop, member, &task, tick).await {
+            Ok(more) => follow_up.extend(more),
+            Err(_counted) => break,
+        }
+    }
+    follow_up
 }
 
 async fn do_one(shop: &Shop, member: usize, task: &Task, tick: u64) -> anyhow::Result<Vec<(u64, usize, Task)>> {
@@ -196,19 +207,14 @@ async fn do_one(shop: &Shop, member: usize, task: &Task, tick: u64) -> anyhow::R
         Task::Buy(index) => {
             let bought = shop.buy(*index).await?;
             let mut more = vec![
-                (tick + SHIPPED_AFTER, member, Task::Ship(bought.id.clone())),
-                (tick + DELIVERED_AFTER, member, Task::Deliver(bought.id.clone())),
+                (tick + SHIPPED_AFTER, member, Task::Ship(bought.clone())),
+                (tick + DELIVERED_AFTER, member, Task::Deliver(bought.clone())),
             ];
-            if bought.refundable && is_refunded(shop, *index) {
-                more.push((tick + REFUNDED_AFTER, member, Task::Refund(bought.id)));
+            if shop.history.orders[*index].comes_back {
+                more.push((tick + REFUNDED_AFTER, member, Task::Refund(bought)));
             }
             Ok(more)
         }
         step => shop.step(step).await.map(|()| Vec::new()),
     }
-}
-
-/// One in fifty, of the orders with more than one item.
-fn is_refunded(shop: &Shop, index: usize) -> bool {
-    history::made_up("refund", &shop.history.orders[index].name).is_multiple_of(REFUNDED)
 }

@@ -18,8 +18,6 @@ use super::{
 const DELIVERY_FEE: i64 = 600;
 /// Every so many orders the member spends points, if there are some.
 const SPENDS_POINTS: u64 = 3;
-/// One in so many orders is refunded in part.
-pub(super) const REFUNDED: u64 = 50;
 /// A quote may change under concurrent writes of the same member only; more often is a failure.
 const PLACE_ATTEMPTS: usize = 5;
 
@@ -36,12 +34,6 @@ pub(super) enum Task {
     Deliver(String),
     /// Some of it comes back.
     Refund(String),
-}
-
-/// What was bought, and what follows from it.
-pub(super) struct Bought {
-    pub(super) id: String,
-    pub(super) refundable: bool,
 }
 
 /// Sums over all orders, in fen and points.
@@ -90,8 +82,8 @@ impl Shop {
         self.members[index].set(id).map_err(|_| anyhow::anyhow!("{} joined twice", person.name))
     }
 
-    /// Quotes, places and pays.
-    pub(super) async fn buy(&self, index: usize) -> anyhow::Result<Bought> {
+    /// Quotes, places and pays; the order's id.
+    pub(super) async fn buy(&self, index: usize) -> anyhow::Result<String> {
         let order = &self.history.orders[index];
         let member = self.member(order.member)?;
         let mut quote = self.quote(index, member, 0).await?;
@@ -109,8 +101,7 @@ impl Shop {
         let payment = json!({ "reference": format!("pay-{}", order.name), "method": "wechat-pay", "amount": payable });
         self.client.post(&format!("/v1/orders/{id}/payment"), payment).await?;
         self.count(&placed);
-        let items: u64 = order.lines.iter().map(|(_, items, _)| u64::from(*items)).sum();
-        Ok(Bought { id, refundable: items > 1 })
+        Ok(id)
     }
 
     async fn quote(&self, index: usize, member: &str, points: i64) -> anyhow::Result<Json> {
