@@ -1,7 +1,9 @@
 //! Plain values with no I/O: what the other rooms talk about. Imports no sibling room.
 
 pub mod cbor;
+pub mod channel;
 pub mod fact;
+pub mod guard;
 pub mod member;
 pub mod money;
 pub mod offer;
@@ -9,3 +11,4 @@ pub mod order;
 pub mod points;
 pub mod product;
 pub mod rule;
+pub mod score;
