@@ -71,6 +71,7 @@ impl App {
     ///
     /// Names what cannot be opened, and why.
     pub async fn open(config: Config, secrets: &Secrets, clock: Clock, ids: Ids) -> anyhow::Result<Self> {
+        choose_crypto();
         let master_key = master_key(&config.store.data, secrets)?;
         let services = open_services(&config, master_key, clock, ids).await?;
         services.restore_releases().await.context("cannot restore the plugin releases")?;
@@ -172,6 +173,11 @@ impl Running {
         stop.send_replace(true);
         done.await.context("the server panicked")?
     }
+}
+
+/// Makes ring the provider of TLS for every client of this process; one chosen before stays.
+pub fn choose_crypto() {
+    let _chosen_before = rustls::crypto::ring::default_provider().install_default();
 }
 
 /// A listener on an address.

@@ -134,6 +134,7 @@ pub fn main_with(arguments: impl IntoIterator<Item: Into<OsString> + Clone>) -> 
             return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2));
         }
     };
+    crate::app::choose_crypto();
     match run(cli.command) {
         Ok(code) => code,
         Err(error) => {

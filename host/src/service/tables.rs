@@ -10,7 +10,7 @@ use crate::{
     domain::{
         member::{DayTotals, Member, Patient},
         offer::{Coupon, Offer},
-        order::{Order, Quote},
+        order::{Order, Priced, Quote},
         product::Product,
     },
     ids::{CouponId, KeyId, MemberId, OfferId, OrderId, PartnerId, PatientId, ProductId, QuoteId},
@@ -52,8 +52,12 @@ pub const COUPONS_ISSUED: Table<(OfferId, MemberId), u32> = Table::new(34, "coup
 
 /// Quotes, until they are placed or swept away.
 pub const QUOTES: Table<QuoteId, Quote> = Table::new(40, "quotes.v1");
-/// Orders.
+/// The order that a quote was placed as.
+pub const PLACED_QUOTES: Table<QuoteId, OrderId> = Table::new(45, "placed-quotes.v1");
+/// Orders, without their price.
 pub const ORDERS: Table<OrderId, Order> = Table::new(41, "orders.v1");
+/// The price of each order and its explanation, as committed.
+pub const ORDER_PRICES: Table<OrderId, Priced> = Table::new(44, "order-prices.v1");
 /// A member's orders, in the order they were placed.
 pub const ORDERS_OF_MEMBER: Table<(MemberId, OrderId), ()> = Table::new(42, "orders-of-member.v1");
 /// Orders by what their partner calls them.

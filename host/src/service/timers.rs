@@ -4,7 +4,7 @@ use jiff::Timestamp;
 
 use super::{
     Error, Services, order,
-    tables::{MEMBERS, QUOTES},
+    tables::{MEMBERS, PLACED_QUOTES, QUOTES},
 };
 use crate::{
     events::{self, What},
@@ -15,7 +15,7 @@ use crate::{
 };
 
 /// Quotes removed at once.
-const QUOTES_SWEPT_AT_ONCE: usize = 200;
+const QUOTES_SWEPT_AT_ONCE: usize = 100;
 /// How long a quote is kept after it was made.
 const QUOTE_KEPT_HOURS: i64 = 24;
 
@@ -91,6 +91,7 @@ fn sweep_quotes(tx: &mut Tx<'_>, now: Timestamp) -> Result<usize, StoreError> {
     let old = tx.scan(&QUOTES, &Scan::all().until(&bound).limit(QUOTES_SWEPT_AT_ONCE))?;
     for (id, _) in &old {
         tx.delete(&QUOTES, id)?;
+        tx.delete(&PLACED_QUOTES, id)?;
     }
     Ok(old.len())
 }

@@ -10,6 +10,7 @@ mod pay;
 mod place;
 mod quote;
 mod refund;
+mod rows;
 mod tier;
 
 pub use pay::PayOrder;
@@ -20,7 +21,7 @@ use jiff::{SignedDuration, Timestamp, ToSpan as _, tz::TimeZone};
 
 use super::{
     Caller, Error, Page, PageRequest, Services,
-    tables::{COUPONS, COUPONS_OF_MEMBER, MEMBERS, OFFERS, ORDERS, ORDERS_BY_EXTERNAL_ID, ORDERS_OF_MEMBER},
+    tables::{COUPONS, COUPONS_OF_MEMBER, MEMBERS, OFFERS, ORDERS_BY_EXTERNAL_ID, ORDERS_OF_MEMBER},
 };
 use crate::{
     domain::{
@@ -42,7 +43,7 @@ const ATTEMPTS_MAX: usize = 8;
 
 /// The order, if the caller may see it.
 fn seen_order(tx: &mut Tx<'_>, caller: Caller, id: OrderId) -> Result<Order, Error> {
-    let order = tx.get(&ORDERS, &id)?.filter(|order| caller.sees(order.partner));
+    let order = rows::get(tx, id)?.filter(|order| caller.sees(order.partner));
     order.ok_or_else(|| Error::unknown("order", id))
 }
 
@@ -67,7 +68,7 @@ fn save_member(tx: &mut Tx<'_>, member: &mut Member) -> Result<(), Error> {
 /// Writes an order at its next revision.
 fn save_order(tx: &mut Tx<'_>, order: &mut Order) -> Result<(), Error> {
     order.revision = order.revision.next();
-    Ok(tx.put(&ORDERS, &order.id, order)?)
+    Ok(rows::save(tx, order)?)
 }
 
 /// Moves a coupon to another state, and in the member's index.
@@ -149,7 +150,7 @@ fn schedule_activation(tx: &mut Tx<'_>, order: &Order) -> Result<(), Error> {
 ///
 /// Those of the ledger.
 pub(super) fn activate_points(tx: &mut Tx<'_>, id: OrderId, zone: &TimeZone) -> Result<bool, Error> {
-    let Some(order) = tx.get(&ORDERS, &id)? else { return Ok(false) };
+    let Some(order) = rows::unpriced(tx, id)? else { return Ok(false) };
     let Some(lot) = lot_of(&order, zone) else { return Ok(false) };
     if crate::ledger::lots::activate(tx, order.member, id, lot.expires_at)?.is_none() {
         return Ok(false);

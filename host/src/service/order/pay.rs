@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 
 use super::{
-    ATTEMPTS_MAX, any_member, move_coupon, require, save_member, save_order, schedule_activation, seen_order,
+    ATTEMPTS_MAX, any_member, move_coupon, require, rows, save_member, save_order, schedule_activation, seen_order,
     tier::{Judged, judge},
 };
 use crate::{
@@ -69,7 +69,7 @@ impl Services {
         id: OrderId,
         ask: PayOrder,
     ) -> Result<Done<Order>, Error> {
-        if let Some(done) = once.before(&self.store).await? {
+        if let Some(done) = rows::before(&once, &self.store).await? {
             return Ok(done);
         }
         for _ in 0..ATTEMPTS_MAX {
@@ -79,7 +79,7 @@ impl Services {
             check(&snapshot.order, &ask)?;
             let change = self.judge_payment(snapshot, &ask, now, day).await?;
             let once = once.clone();
-            let done = self.store.run(now, move |tx| once.once(tx, |tx| commit(tx, &change))).await;
+            let done = self.store.run(now, move |tx| rows::once(&once, tx, |tx| commit(tx, &change))).await;
             match done {
                 Err(Error::Busy) => {}
                 done => return done,
@@ -202,7 +202,7 @@ fn commit(tx: &mut Tx<'_>, change: &Change) -> Result<Order, Error> {
 
 /// [`Error::Busy`] if the order or the member is no longer as it was read.
 pub(super) fn unmoved(tx: &mut Tx<'_>, order: &Order, member: &Member) -> Result<(), Error> {
-    let stored = tx.get(&crate::service::tables::ORDERS, &order.id)?.map(|order| order.revision);
+    let stored = rows::unpriced(tx, order.id)?.map(|order| order.revision);
     let same = stored == Some(order.revision) && any_member(tx, member.id)?.revision == member.revision;
     if same { Ok(()) } else { Err(Error::Busy) }
 }

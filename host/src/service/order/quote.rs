@@ -123,7 +123,6 @@ impl Services {
             tier: tier.code.to_string(),
             releases,
             decision,
-            placed: None,
         })
     }
 

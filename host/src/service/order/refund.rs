@@ -3,8 +3,8 @@
 use jiff::Timestamp;
 
 use super::{
-    ATTEMPTS_MAX, any_member, give_budgets_back, give_stock_back, lot_of, pay, return_coupon, save_member, save_order,
-    seen_order,
+    ATTEMPTS_MAX, any_member, give_budgets_back, give_stock_back, lot_of, pay, return_coupon, rows, save_member,
+    save_order, seen_order,
     tier::{Judged, judge},
 };
 use crate::{
@@ -85,7 +85,7 @@ impl Services {
         ask: RefundOrder,
         cancel: bool,
     ) -> Result<Done<Order>, Error> {
-        if let Some(done) = once.before(&self.store).await? {
+        if let Some(done) = rows::before(&once, &self.store).await? {
             return Ok(done);
         }
         for _ in 0..ATTEMPTS_MAX {
@@ -95,7 +95,7 @@ impl Services {
             let plan = check(&snapshot.order, &ask, cancel)?;
             let change = self.judge_refund(snapshot, plan, ask.cause, cancel, now, today).await?;
             let once = once.clone();
-            let done = self.store.run(now, move |tx| once.once(tx, |tx| commit(tx, &change))).await;
+            let done = self.store.run(now, move |tx| rows::once(&once, tx, |tx| commit(tx, &change))).await;
             match done {
                 Err(Error::Busy) => {}
                 done => return done,
