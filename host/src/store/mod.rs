@@ -152,6 +152,36 @@ impl Store {
         }
     }
 
+    /// Reads rows of one moment and answers at once, durable or not: for what goes into a later [`Store::run`], whose
+    /// answer waits for it. Whoever answers with anything else calls [`Store::settle`] first.
+    ///
+    /// # Errors
+    ///
+    /// Those of `f`, and [`StoreError`].
+    pub async fn peek<T, E, F>(&self, f: F) -> Result<T, E>
+    where
+        F: Fn(&mut Tx<'_>) -> Result<T, E> + Send + 'static,
+        T: Send + 'static,
+        E: From<StoreError> + Send + 'static,
+    {
+        match &self.backend {
+            Backend::Sled(handle) => handle.peek(f).await,
+            Backend::Model(model) => model.run(None, &f),
+        }
+    }
+
+    /// Waits until everything that could be read before this call is durable.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Poisoned`] or [`StoreError::Closed`] if it never will be.
+    pub async fn settle(&self) -> Result<(), StoreError> {
+        match &self.backend {
+            Backend::Sled(handle) => handle.settle().await,
+            Backend::Model(_) => Ok(()),
+        }
+    }
+
     /// Hands every row of a table to `each`, in key order; returns how many there were.
     ///
     /// Rows are read in pages, each of one moment but not all of the same one: for checks of a store at rest, exports,

@@ -203,18 +203,45 @@ impl Handle {
         T: Send + 'static,
         E: From<StoreError> + Send + 'static,
     {
+        let (epoch, answer) = self.look(f).await?;
+        self.shared.durable_at(epoch).await?;
+        answer
+    }
+
+    /// The same without waiting for what was read to be durable.
+    pub(super) async fn peek<T, E, F>(&self, f: F) -> Result<T, E>
+    where
+        F: Fn(&mut Tx<'_>) -> Result<T, E> + Send + 'static,
+        T: Send + 'static,
+        E: From<StoreError> + Send + 'static,
+    {
+        self.look(f).await?.1
+    }
+
+    /// Waits until everything that was applied before this call is on disk.
+    pub(super) async fn settle(&self) -> Result<(), StoreError> {
+        self.shared.durable_at(self.shared.epoch.load(SeqCst) & !1).await
+    }
+
+    /// What a read answers, and the epoch that must be on disk before anybody hears of it.
+    async fn look<T, E, F>(&self, f: F) -> Result<(u64, Result<T, E>), E>
+    where
+        F: Fn(&mut Tx<'_>) -> Result<T, E> + Send + 'static,
+        T: Send + 'static,
+        E: From<StoreError> + Send + 'static,
+    {
         for _ in 0..READ_ATTEMPTS_MAX {
             self.shared.usable()?;
-            if let Some((epoch, answer)) = self.try_read(&f) {
-                self.shared.durable_at(epoch).await?;
+            if let Some(read) = self.try_read(&f) {
                 count(&self.shared.counters.reads);
-                return answer;
+                return Ok(read);
             }
             count(&self.shared.counters.read_retries);
             tokio::task::yield_now().await;
         }
         count(&self.shared.counters.read_fallbacks);
-        self.run(None, f).await
+        // What the writer answers is durable already.
+        Ok((0, self.run(None, f).await))
     }
 
     /// Runs a read; `None` if a batch was applied meanwhile, so that the answer may mix two states.

@@ -23,12 +23,17 @@ impl Services {
     ///
     /// [`Error::WrongState`] once it was shipped, [`Error::Unknown`].
     pub async fn cancel(&self, caller: Caller, once: Idempotency, id: OrderId) -> Result<Done<Order>, Error> {
-        if let Some(done) = rows::before(&once, &self.store).await? {
+        let key = once.clone();
+        let read = self.store.read(move |tx| match rows::before(&key, tx)? {
+            Some(done) => Ok((done, true)),
+            None => Ok::<_, Error>((Done { value: seen_order(tx, caller, id)?, replayed: false }, false)),
+        });
+        let (done, answered) = read.await?;
+        if answered {
             return Ok(done);
         }
-        let order = self.order(caller, id).await?;
-        require(&order, &[OrderState::Placed, OrderState::Paid], "cancelled")?;
-        if order.state == OrderState::Paid {
+        require(&done.value, &[OrderState::Placed, OrderState::Paid], "cancelled")?;
+        if done.value.state == OrderState::Paid {
             let everything = RefundOrder { cause: RefundCause::ChangeOfMind, lines: None };
             return self.refund_or_cancel(caller, once, id, everything, true).await;
         }

@@ -62,9 +62,6 @@ impl Services {
     /// [`Error::QuoteChanged`] with a fresh quote if the member moved or an offer lost its budget since;
     /// [`Error::QuoteExpired`], [`Error::QuotePlaced`], [`Error::OutOfStock`], [`Error::Taken`], [`Error::Unknown`].
     pub async fn place(&self, caller: Caller, once: Idempotency, ask: PlaceOrder) -> Result<Done<Order>, Error> {
-        if let Some(done) = rows::before(&once, &self.store).await? {
-            return Ok(done);
-        }
         let now = self.clock.now();
         let (id, until) = (self.ids.ordered(now), now.checked_add(self.settings.order_holds).ok());
         let quote = ask.quote;

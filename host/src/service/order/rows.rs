@@ -12,7 +12,7 @@ use crate::{
         Done, Error, Idempotency,
         tables::{ORDER_PRICES, ORDERS},
     },
-    store::{Store, StoreError, Tx},
+    store::{StoreError, Tx},
 };
 
 /// An order.
@@ -61,13 +61,9 @@ pub(super) fn once<E: From<Error> + From<StoreError>>(
 }
 
 /// The answer given before, if there is one.
-pub(super) async fn before(key: &Idempotency, store: &Store) -> Result<Option<Done<Order>>, Error> {
-    let key = key.clone();
-    let read = store.read(move |tx| {
-        let Some(Done { value, replayed }) = key.look_up(tx)? else { return Ok(None) };
-        Ok(Some(Done { value: whole(tx, value)?, replayed }))
-    });
-    read.await
+pub(super) fn before(key: &Idempotency, tx: &mut Tx<'_>) -> Result<Option<Done<Order>>, Error> {
+    let Some(Done { value, replayed }) = key.look_up(tx)? else { return Ok(None) };
+    Ok(Some(Done { value: whole(tx, value)?, replayed }))
 }
 
 /// The order with its price.
