@@ -30,7 +30,11 @@ use crate::{
     ids::Ids,
     members::vault::Vault,
     plugin::{Decisions, Engine, EngineConfig},
-    service::{Error, Services},
+    reach,
+    service::{
+        Error, Services,
+        reach::{EngineOutlets, Reach},
+    },
     store::{Barrier, Store, StoreError},
 };
 
@@ -38,6 +42,10 @@ use crate::{
 const TIMERS_EVERY: Duration = Duration::from_secs(1);
 /// Timers fired in one go; the rest follows at once.
 const TIMERS_AT_ONCE: usize = 256;
+/// Touches are looked for this often.
+const TOUCHES_EVERY: Duration = Duration::from_millis(250);
+/// Touches worked on in one go; the rest follows at once.
+const TOUCHES_AT_ONCE: usize = 1_000;
 /// Old quotes are swept, and metrics kept small, every so many looks for timers.
 const UPKEEP_EVERY: u32 = 30;
 
@@ -108,6 +116,7 @@ impl App {
         };
         let (stopping, stopped) = watch::channel(false);
         let mut upkeep = tokio::spawn(upkeep(self.services.clone(), self.metrics, stopped.clone()));
+        let delivery = tokio::spawn(deliver(self.services.clone(), stopped.clone()));
         let metrics_server = metrics_listener.map(|listener| {
             let (http, stopped) = (self.http.clone(), stopped.clone());
             tokio::spawn(async move { http.serve_metrics(listener, until(stopped)).await })
@@ -126,6 +135,7 @@ impl App {
             Some(ended) => ended,
             None => upkeep.await,
         };
+        delivery.await.context("the delivery panicked")?;
         kept_up.context("the upkeep panicked")?.context("the store failed")?;
         if let Some(server) = metrics_server {
             server.await.context("the metrics server panicked")?;
@@ -206,10 +216,13 @@ pub async fn open_services(config: &Config, master_key: [u8; 32], clock: Clock, 
         anyhow::Ok((vault, decisions, store, engine, modules))
     });
     let (vault, decisions, store, engine, modules) = opened.await.context("opening panicked")??;
+    let engine = Arc::new(engine);
+    let secrets = reach::secrets::Secrets::new(&derived(&master_key, b"galenic/reach"));
     Ok(Services {
         store,
         vault,
-        engine: Arc::new(engine),
+        reach: Arc::new(Reach::new(secrets, Arc::new(EngineOutlets::new(engine.clone())))),
+        engine,
         decisions,
         tier_policies: Arc::default(),
         clock: Arc::new(clock),
@@ -333,6 +346,31 @@ async fn upkeep(
             }
         }
         looks = looks.wrapping_add(1);
+    }
+}
+
+/// Sends what is due, until it is told to stop. Attempts under way finish; what a crash cut off is taken up first.
+async fn deliver(services: Services, mut stopped: watch::Receiver<bool>) {
+    if let Err(error) = services.reclaim_touches().await {
+        tracing::error!(%error, "attempts that were cut off wait for the end of their lease");
+    }
+    let mut ticks = tokio::time::interval(TOUCHES_EVERY);
+    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            _ = ticks.tick() => {}
+            _ = stopped.wait_for(|stopped| *stopped) => return,
+        }
+        while !*stopped.borrow() {
+            match services.deliver_due(TOUCHES_AT_ONCE).await {
+                Ok(0) => break,
+                Ok(_) => {}
+                Err(error) => {
+                    tracing::error!(%error, "touches cannot be sent");
+                    break;
+                }
+            }
+        }
     }
 }
 

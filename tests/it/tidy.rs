@@ -34,9 +34,13 @@ const KNOWS: &[(&str, &[&str])] = &[
     ("scheduler", &["domain", "ids", "store"]),
     ("events", &["domain", "ids", "store"]),
     ("members", &["domain", "ids", "store"]),
-    ("service", &["clock", "domain", "events", "ids", "ledger", "members", "plugin", "pricing", "scheduler", "store"]),
-    ("http", &["domain", "ids", "ledger", "plugin", "pricing", "service", "store"]),
-    ("cli", &["app", "clock", "domain", "http", "ids", "ledger", "plugin", "service", "store"]),
+    ("reach", &["domain", "ids", "store"]),
+    (
+        "service",
+        &["clock", "domain", "events", "ids", "ledger", "members", "plugin", "pricing", "reach", "scheduler", "store"],
+    ),
+    ("http", &["domain", "ids", "ledger", "plugin", "pricing", "reach", "service", "store"]),
+    ("cli", &["app", "clock", "domain", "http", "ids", "ledger", "plugin", "reach", "service", "store"]),
     ("main", &["cli"]),
 ];
 

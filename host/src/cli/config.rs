@@ -6,13 +6,14 @@
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use anyhow::{Context as _, bail};
-use jiff::{SignedDuration, tz::TimeZone};
+use jiff::{SignedDuration, civil::Time, tz::TimeZone};
 use serde::{Deserialize, Serialize};
 
 use crate::{
     domain::money::{BasisPoints, Money},
     http::{Bounds, Rates},
-    service::Settings,
+    reach::gate::QuietHours,
+    service::{Settings, settings::ReachSettings},
     store::SledOptions,
 };
 
@@ -26,6 +27,8 @@ pub struct Config {
     pub store: Store,
     /// The rules of the programme that are no plugin's.
     pub programme: Programme,
+    /// How members are reached.
+    pub reach: Reach,
     /// The plugin engine and its records.
     pub plugins: Plugins,
     /// How often callers may ask.
@@ -88,6 +91,24 @@ pub struct Programme {
     pub points_share_basis_points: u32,
     /// The most coupons of one member that a quote considers.
     pub coupons_per_quote: usize,
+}
+
+/// How members are reached.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Reach {
+    /// From this time of the member's day nothing but transactional messages goes out, as `21:00`.
+    pub quiet_from: String,
+    /// Until this one; the same for no quiet hours.
+    pub quiet_to: String,
+    /// Content and marketing messages that one member gets in a day, over all channels.
+    pub cap_per_day: u32,
+    /// What links in messages begin with: where members reach this server, without a slash at its end.
+    pub public_url: String,
+    /// Messages worked on at one time.
+    pub at_once: u32,
+    /// How long one attempt may take before its end counts as unknown.
+    pub attempt_seconds_max: u32,
 }
 
 /// The plugin engine and its records.
@@ -227,6 +248,14 @@ impl Config {
                 points_share_basis_points: 5_000,
                 coupons_per_quote: 50,
             },
+            reach: Reach {
+                quiet_from: "21:00".to_owned(),
+                quiet_to: "09:00".to_owned(),
+                cap_per_day: 1,
+                public_url: "http://127.0.0.1:8080".to_owned(),
+                at_once: 64,
+                attempt_seconds_max: 15,
+            },
             plugins: Plugins {
                 sandboxes: 64,
                 pool_wait_ms: 1_000,
@@ -311,6 +340,7 @@ impl Config {
         require(self.store.cache_mb >= 8, "store.cache_mb must be at least 8".to_owned());
         let level = tracing_subscriber::EnvFilter::try_new(&self.log.level);
         require(level.is_ok(), format!("log.level must be a level or a filter, not `{}`", self.log.level));
+        self.reach.check(&mut require);
         if wrong.is_empty() { Ok(()) } else { bail!("configuration: {}", wrong.join("; ")) }
     }
 
@@ -329,6 +359,7 @@ impl Config {
             points_value_per_100: Money::new(programme.points_value_per_100),
             points_most: BasisPoints::new(programme.points_share_basis_points),
             coupons_per_quote: programme.coupons_per_quote,
+            reach: self.reach.settings()?,
         })
     }
 
@@ -357,6 +388,37 @@ impl Config {
             group_max: self.store.group_max,
             ..SledOptions::standard()
         }
+    }
+}
+
+impl Reach {
+    fn check(&self, require: &mut impl FnMut(bool, String)) {
+        for (key, value) in [("quiet_from", &self.quiet_from), ("quiet_to", &self.quiet_to)] {
+            require(value.parse::<Time>().is_ok(), format!("reach.{key} must be a time like `21:00`, not `{value}`"));
+        }
+        require((1..=100).contains(&self.cap_per_day), "reach.cap_per_day must be 1 to 100".to_owned());
+        require((1..=1_000).contains(&self.at_once), "reach.at_once must be 1 to 1000".to_owned());
+        require((1..=60).contains(&self.attempt_seconds_max), "reach.attempt_seconds_max must be 1 to 60".to_owned());
+        let url = self.public_url.as_str();
+        let fits = (url.starts_with("https://") || url.starts_with("http://"))
+            && !url.ends_with('/')
+            && url.len() <= 128
+            && url.bytes().all(|byte| byte.is_ascii_graphic());
+        require(fits, format!("reach.public_url must be `https://` and a host, without a slash at its end, not `{url}`"));
+    }
+
+    fn settings(&self) -> anyhow::Result<ReachSettings> {
+        let time = |text: &str, key: &'static str| text.parse::<Time>().context(key);
+        Ok(ReachSettings {
+            quiet: QuietHours {
+                from: time(&self.quiet_from, "reach.quiet_from")?,
+                to: time(&self.quiet_to, "reach.quiet_to")?,
+            },
+            cap_per_day: self.cap_per_day as usize,
+            public_url: self.public_url.clone(),
+            at_once: self.at_once as usize,
+            attempt_max: Duration::from_secs(self.attempt_seconds_max.into()),
+        })
     }
 }
 
@@ -399,6 +461,8 @@ mod tests {
         check("[programme]\ncurrency = \"yuan\"\n", "programme.currency");
         check("[programme]\nzone = \"Moon/Base\"\n", "programme.zone");
         check("[programme]\nquote_minutes = -1\n", "programme.quote_minutes");
+        check("[reach]\nquiet_from = \"late\"\n", "reach.quiet_from");
+        check("[reach]\npublic_url = \"example.com/\"\n", "reach.public_url");
         check("[colour]\nred = 1\n", "colour");
         check("[server\n", "not TOML");
     }

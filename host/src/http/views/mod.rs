@@ -15,6 +15,7 @@ mod product;
 mod reason;
 pub(crate) mod schema;
 pub(crate) mod status;
+mod touch;
 
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -29,6 +30,10 @@ pub(crate) use self::{
     product::{ImportedView, ProductView},
     reason::{Show, Texts},
     status::{LedgerView, StatsView},
+    touch::{
+        AskedView, ConsentView, ConsentsView, RenderedView, SuppressedAddressView, SuppressedMemberView, TemplateView,
+        TotalsView, TouchView, VariantView,
+    },
 };
 use crate::domain::money::Money;
 
