@@ -80,7 +80,7 @@ impl App {
     /// Names what cannot be opened, and why.
     pub async fn open(config: Config, secrets: &Secrets, clock: Clock, ids: Ids) -> anyhow::Result<Self> {
         let master_key = master_key(&config.store.data, secrets)?;
-        let services = open_services(&config, master_key, clock, ids).await?;
+        let services = open_services(&config, secrets, master_key, clock, ids).await?;
         services.restore_releases().await.context("cannot restore the plugin releases")?;
         if let Some(secret) = &secrets.operator_key {
             let key = services.seed_operator_key(secret).await.context("GALENIC_OPERATOR_KEY")?;
@@ -198,9 +198,16 @@ pub async fn bind(address: SocketAddr) -> anyhow::Result<TcpListener> {
 /// # Errors
 ///
 /// Names what cannot be opened, and why.
-pub async fn open_services(config: &Config, master_key: [u8; 32], clock: Clock, ids: Ids) -> anyhow::Result<Services> {
+pub async fn open_services(
+    config: &Config,
+    secrets: &Secrets,
+    master_key: [u8; 32],
+    clock: Clock,
+    ids: Ids,
+) -> anyhow::Result<Services> {
     let data = config.store.data.clone();
-    let (engine, decisions) = (engine_config(config), config.plugins.decisions_segment_mb << 20);
+    let engine = EngineConfig { outbound: config.outbound(secrets)?, ..engine_config(config) };
+    let (engine, decisions) = (engine, config.plugins.decisions_segment_mb << 20);
     let sled = config.sled_options();
     let opened = tokio::task::spawn_blocking(move || {
         fs::create_dir_all(&data).with_context(|| format!("cannot make the data directory {}", data.display()))?;

@@ -207,7 +207,8 @@ impl Drop for TestApp {
 }
 
 async fn open(config: &Config, now: Timestamp) -> Running {
-    let secrets = Secrets { operator_key: Some(OPERATOR_KEY.to_owned()), master_key: Some(MASTER_KEY) };
+    let secrets =
+        Secrets { operator_key: Some(OPERATOR_KEY.to_owned()), master_key: Some(MASTER_KEY), ..Secrets::default() };
     let app = App::open(config.clone(), &secrets, Clock::manual(now), Ids::random()).await.expect("opens");
     app.start(([127, 0, 0, 1], 0).into()).await.expect("starts")
 }

@@ -18,7 +18,9 @@ const OWNED: &[(&str, &[&str])] = &[
     ("sled", &["store/"]),
     ("wasmtime", &["plugin/"]),
     ("clap", &["cli/"]),
-    ("reqwest", &["cli/"]),
+    ("reqwest", &["cli/", "plugin/outbound/"]),
+    ("lettre", &["plugin/outbound/"]),
+    ("rustls", &["plugin/outbound/"]),
     ("chacha20poly1305", &["members/"]),
 ];
 

@@ -3,7 +3,7 @@
 //! Unknown keys are refused with their name. Secrets come from the environment alone ([`Secrets`]) and are shown
 //! nowhere.
 
-use std::{net::SocketAddr, path::PathBuf, time::Duration};
+use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf, time::Duration};
 
 use anyhow::{Context as _, bail};
 use jiff::{SignedDuration, civil::Time, tz::TimeZone};
@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     domain::money::{BasisPoints, Money},
     http::{Bounds, Rates},
+    plugin::{Outbound, Secret, SmtpServer, SmtpTls},
     reach::gate::QuietHours,
     service::{Settings, settings::ReachSettings},
     store::SledOptions,
@@ -35,6 +36,9 @@ pub struct Config {
     pub limits: Limits,
     /// What is logged, to standard error.
     pub log: Log,
+    /// SMTP servers by name, for channels that are granted one.
+    #[serde(default)]
+    pub smtp: BTreeMap<String, Smtp>,
 }
 
 /// How requests are served.
@@ -157,6 +161,54 @@ pub enum LogFormat {
     Text,
 }
 
+/// An SMTP server.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Smtp {
+    /// Its name, which its certificate must show.
+    pub host: String,
+    /// Its port.
+    pub port: u16,
+    /// How the connection is encrypted.
+    pub tls: SmtpEncryption,
+    /// Who logs in; nobody where it is not set.
+    pub username: Option<String>,
+    /// The secret that is the password, by its name.
+    pub password_secret: Option<String>,
+    /// Who writes: `Name <address>`.
+    pub from: String,
+}
+
+/// How the connection to an SMTP server is encrypted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum SmtpEncryption {
+    /// Not at all: within a machine.
+    None,
+    /// By STARTTLS.
+    StartTls,
+    /// From the first byte.
+    Tls,
+}
+
+impl From<&Smtp> for SmtpServer {
+    fn from(from: &Smtp) -> Self {
+        let tls = match from.tls {
+            SmtpEncryption::None => SmtpTls::None,
+            SmtpEncryption::StartTls => SmtpTls::StartTls,
+            SmtpEncryption::Tls => SmtpTls::Tls,
+        };
+        Self {
+            host: from.host.clone(),
+            port: from.port,
+            tls,
+            username: from.username.clone(),
+            password_secret: from.password_secret.clone(),
+            from: from.from.clone(),
+        }
+    }
+}
+
 /// What only the environment tells. Never logged, never shown.
 #[derive(Clone, Default)]
 pub struct Secrets {
@@ -164,6 +216,8 @@ pub struct Secrets {
     pub operator_key: Option<String>,
     /// `GALENIC_MASTER_KEY`: encrypts the keys of personal data; 32 bytes as hexadecimal digits.
     pub master_key: Option<[u8; 32]>,
+    /// `GALENIC_SECRET_NAME`: what channels sign and log in with, by `name`.
+    pub outbound: BTreeMap<String, Secret>,
 }
 
 impl std::fmt::Debug for Secrets {
@@ -172,6 +226,7 @@ impl std::fmt::Debug for Secrets {
         f.debug_struct("Secrets")
             .field("operator_key", &self.operator_key.is_some())
             .field("master_key", &self.master_key.is_some())
+            .field("outbound", &self.outbound.keys())
             .finish()
     }
 }
@@ -188,7 +243,11 @@ impl Secrets {
             None => None,
             Some(text) => Some(key_bytes(&text).context("GALENIC_MASTER_KEY must be 64 hexadecimal digits")?),
         };
-        Ok(Self { operator_key: read("GALENIC_OPERATOR_KEY"), master_key })
+        let outbound = std::env::vars().filter_map(|(variable, value)| {
+            let name = variable.strip_prefix("GALENIC_SECRET_")?;
+            (!value.is_empty()).then(|| (name.to_lowercase().replace('_', "-"), Secret::new(value)))
+        });
+        Ok(Self { operator_key: read("GALENIC_OPERATOR_KEY"), master_key, outbound: outbound.collect() })
     }
 }
 
@@ -265,6 +324,7 @@ impl Config {
             },
             limits: Limits { requests_per_second: 50_000, anonymous_per_second: 200 },
             log: Log { format: LogFormat::Text, level: "info".to_owned() },
+            smtp: BTreeMap::new(),
         }
     }
 
@@ -341,6 +401,10 @@ impl Config {
         let level = tracing_subscriber::EnvFilter::try_new(&self.log.level);
         require(level.is_ok(), format!("log.level must be a level or a filter, not `{}`", self.log.level));
         self.reach.check(&mut require);
+        for (name, server) in &self.smtp {
+            let checked = SmtpServer::from(server).check();
+            require(checked.is_ok(), format!("smtp.{name}: {}", checked.err().unwrap_or_default()));
+        }
         if wrong.is_empty() { Ok(()) } else { bail!("configuration: {}", wrong.join("; ")) }
     }
 
@@ -361,6 +425,24 @@ impl Config {
             coupons_per_quote: programme.coupons_per_quote,
             reach: self.reach.settings()?,
         })
+    }
+
+    /// As channels need it.
+    ///
+    /// # Errors
+    ///
+    /// Names the server whose password is not in the environment.
+    pub fn outbound(&self, secrets: &Secrets) -> anyhow::Result<Outbound> {
+        for (name, server) in &self.smtp {
+            if let Some(secret) =
+                server.password_secret.as_ref().filter(|secret| !secrets.outbound.contains_key(*secret))
+            {
+                let variable = secret.to_uppercase().replace('-', "_");
+                bail!("configuration: smtp.{name}.password_secret: set GALENIC_SECRET_{variable}");
+            }
+        }
+        let smtp = self.smtp.iter().map(|(name, server)| (name.clone(), server.into())).collect();
+        Ok(Outbound { secrets: secrets.outbound.clone(), smtp, ..Outbound::none() })
     }
 
     /// As the server needs it.
@@ -468,9 +550,30 @@ mod tests {
     }
 
     #[test]
+    fn an_smtp_server_is_checked_and_needs_its_password() {
+        let server =
+            "[smtp.care]\nhost = \"mail.example\"\nport = 587\ntls = \"starttls\"\nfrom = \"care@mail.example\"\n";
+        check(&server.replace("care@mail.example", "nobody"), "smtp.care: from must be");
+        check(&server.replace("starttls", "ssl"), "ssl");
+        check(&format!("{server}username = \"care\"\n"), "username and password_secret go together");
+        let config =
+            load(&format!("{server}username = \"care\"\npassword_secret = \"care-mail\"\n")).expect("a server");
+        let error = config.outbound(&Secrets::default()).expect_err("no password").to_string();
+        assert!(error.contains("GALENIC_SECRET_CARE_MAIL"), "{error}");
+        let outbound = BTreeMap::from([("care-mail".to_owned(), Secret::new("hush"))]);
+        let outbound = config.outbound(&Secrets { outbound, ..Secrets::default() }).expect("a password");
+        assert_eq!(outbound.smtp["care"].port, 587);
+        assert!(!format!("{outbound:?}").contains("hush"));
+    }
+
+    #[test]
     fn secrets_never_show() {
-        let secrets = Secrets { operator_key: Some("open sesame".to_owned()), master_key: Some([7; 32]) };
-        assert_eq!(format!("{secrets:?}"), "Secrets { operator_key: true, master_key: true }");
+        let outbound = BTreeMap::from([("sms-key".to_owned(), Secret::new("hush"))]);
+        let secrets = Secrets { operator_key: Some("open sesame".to_owned()), master_key: Some([7; 32]), outbound };
+        assert_eq!(
+            format!("{secrets:?}"),
+            r#"Secrets { operator_key: true, master_key: true, outbound: ["sms-key"] }"#
+        );
         assert_eq!(key_bytes(&"0f".repeat(32)), Some([15; 32]));
         assert_eq!(key_bytes("0f"), None);
     }

@@ -73,11 +73,14 @@ pub enum Kind {
     /// What offers are worth for a cart.
     #[n(2)]
     CouponPolicy,
+    /// Carries messages to members.
+    #[n(5)]
+    Channel,
 }
 
 impl Kind {
     /// Every kind.
-    pub const ALL: [Self; 3] = [Self::TierRule, Self::EarningRule, Self::CouponPolicy];
+    pub const ALL: [Self; 4] = [Self::TierRule, Self::EarningRule, Self::CouponPolicy, Self::Channel];
 
     /// The name, as WIT has it.
     pub const fn name(self) -> &'static str {
@@ -85,6 +88,7 @@ impl Kind {
             Self::TierRule => "tier-rule",
             Self::EarningRule => "earning-rule",
             Self::CouponPolicy => "coupon-policy",
+            Self::Channel => "channel",
         }
     }
 }

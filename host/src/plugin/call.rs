@@ -11,6 +11,7 @@ use std::{
 use super::{
     breaker::Breaker,
     budget::{Budgets, Grants},
+    channel::Channel,
     engine::Pool,
     fault::Fault,
     metrics::{Metrics, ReleaseStats},
@@ -148,7 +149,7 @@ pub(super) struct Picks {
 }
 
 impl Picks {
-    pub(super) fn of(wanted: &[&'static Fact], grants: Grants) -> Self {
+    pub(super) fn of(wanted: &[&'static Fact], grants: &Grants) -> Self {
         let granted = |fact: &&'static Fact| match fact.sensitivity {
             Sensitivity::Open => true,
             Sensitivity::Personal => grants.personal,
@@ -184,6 +185,8 @@ pub(super) struct Core {
     pub(super) picks: Picks,
     pub(super) reasons: Arc<[ReasonText]>,
     pub(super) tiers: Arc<[Tier]>,
+    /// What a channel keeps beside; none for other kinds.
+    pub(super) channel: Option<Channel>,
 }
 
 impl Core {

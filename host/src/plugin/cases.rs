@@ -3,6 +3,8 @@
 //! Each case is a call of a release with the case's configuration and must give what it expects; a fault fails it. The
 //! format stands in the SDK, at `galenic_sdk::testing`.
 
+mod channel;
+
 use std::{collections::BTreeMap, sync::Arc};
 
 use jiff::Timestamp;
@@ -14,7 +16,8 @@ use super::{
     call::Answered,
     engine::Engine,
     module::{FieldError, Module},
-    release::{Fallback, Release, ReleaseError, ReleaseSpec},
+    outbound::Step,
+    release::{Fallback, Purpose, Release, ReleaseError, ReleaseSpec},
 };
 use crate::domain::{
     fact::{self, Facts, Scope, Value, ValueType},
@@ -38,6 +41,14 @@ struct Case {
     lines: Vec<Named>,
     #[serde(default)]
     offers: Vec<Named>,
+    /// For channels: what is to be delivered, or the report to be read; neither asks for the traits.
+    message: Option<channel::CaseMessage>,
+    incoming: Option<channel::CaseIncoming>,
+    /// For channels: secrets by name, and what the vendor is sent and answers.
+    #[serde(default)]
+    secrets: BTreeMap<String, String>,
+    #[serde(default)]
+    exchange: Vec<Step>,
     expect: Json,
 }
 
@@ -108,12 +119,12 @@ async fn configure(engine: &Engine, module: &Arc<Module>, config: &Json) -> Resu
         number: 1,
         module: Arc::clone(module),
         config: config.clone(),
-        grants: Grants { personal: true, health: true },
-        budgets: Budgets::standard(),
+        grants: Grants { personal: true, health: true, ..Grants::default() },
+        budgets: Budgets::for_kind(module.kind()),
         fallback: Fallback::FailClosed,
         previous: None,
     };
-    match engine.prepare(spec).await {
+    match engine.prepare_as(spec, Purpose::Cases).await {
         Ok(release) => Ok(Ok(release)),
         Err(ReleaseError::Config(fields)) => Ok(Err(fields)),
         Err(other) => Err(other.to_string()),
@@ -145,6 +156,7 @@ async fn answer(release: &Release, case: &Case) -> Result<Json, String> {
             }
             Ok(Json::Array(judged))
         }
+        Kind::Channel => channel::answer(release, case).await,
     }
 }
 
@@ -236,7 +248,7 @@ fn refused(fields: &[FieldError]) -> Json {
     json!({ "refused": pointers })
 }
 
-fn differences(expected: &Json, actual: &Json) -> Vec<String> {
+pub(super) fn differences(expected: &Json, actual: &Json) -> Vec<String> {
     let mut found = Vec::new();
     compare(expected, actual, "", &mut found);
     found

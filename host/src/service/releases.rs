@@ -149,7 +149,7 @@ pub struct NewRelease {
     pub config: Json,
     /// What it may see.
     pub grants: Grants,
-    /// What it may use up; [`Budgets::standard`] where it is not said.
+    /// What it may use up; [`Budgets::for_kind`] where it is not said.
     pub budgets: Option<Budgets>,
     /// What answers when it cannot.
     pub fallback: Fallback,
@@ -188,6 +188,7 @@ fn kind_of_known_slot(name: &str) -> Option<Kind> {
         TIER_SLOT => Some(Kind::TierRule),
         EARNING_SLOT => Some(Kind::EarningRule),
         COUPON_SLOT => Some(Kind::CouponPolicy),
+        name if name.starts_with("channel.") => Some(Kind::Channel),
         _ => None,
     }
 }
@@ -361,8 +362,8 @@ impl Services {
             module: digest,
             kind,
             config: new.config.clone(),
-            grants: new.grants,
-            budgets: new.budgets.unwrap_or_else(Budgets::standard),
+            grants: new.grants.clone(),
+            budgets: new.budgets.unwrap_or_else(|| Budgets::for_kind(kind)),
             fallback: new.fallback.clone(),
             previous: active.map(|active| active.number),
             tiers: Vec::new(),
@@ -442,7 +443,7 @@ fn spec(row: &StoredRelease, module: Arc<Module>, fallback: Fallback, previous: 
         number: row.number,
         module,
         config: row.config.clone(),
-        grants: row.grants,
+        grants: row.grants.clone(),
         budgets: row.budgets,
         fallback,
         previous,
