@@ -21,8 +21,13 @@ const TARGET: &str = "wasm32-unknown-unknown";
 const FLAGS: &str = "-Clink-arg=-zstack-size=32768";
 
 /// The kinds that the host knows: the interface, and how Rust spells it.
-const KINDS: [(&str, &str); 3] =
-    [("tier-rule", "TierRule"), ("earning-rule", "EarningRule"), ("coupon-policy", "CouponPolicy")];
+const KINDS: [(&str, &str); 5] = [
+    ("tier-rule", "TierRule"),
+    ("earning-rule", "EarningRule"),
+    ("coupon-policy", "CouponPolicy"),
+    ("scorer", "Scorer"),
+    ("content-guard", "ContentGuard"),
+];
 
 fn main() -> Result<()> {
     let out = PathBuf::from(env::var_os("OUT_DIR").context("cargo sets OUT_DIR")?);

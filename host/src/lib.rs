@@ -14,6 +14,7 @@ pub mod ledger;
 pub mod members;
 pub mod plugin;
 pub mod pricing;
+pub mod recommend;
 pub mod scheduler;
 pub mod service;
 pub mod store;

@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::domain::rule::Kind;
+
 /// Limits on every call of a release. Fuel and sizes count per item: a batch of ten has ten times as much.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default = "Budgets::standard", deny_unknown_fields)]
@@ -16,7 +18,7 @@ pub struct Budgets {
     pub memory_bytes: u32,
     /// Elements of each table.
     pub table_elements: u32,
-    /// Facts, lines and terms per item.
+    /// Facts, lines, terms, candidates and texts per item.
     pub input_bytes: u32,
     /// The answer per item, as the host holds it.
     pub output_bytes: u32,
@@ -49,6 +51,19 @@ impl Budgets {
             input_bytes: 256 << 10,
             output_bytes: 64 << 10,
             reasons: 8,
+        }
+    }
+
+    /// What a release of this kind may use where nobody says: more for kinds that see and say more at once.
+    ///
+    /// A thousand candidates with their facts and purchases, and a thousand scores with reasons, fit a scorer's.
+    pub const fn of(kind: Kind) -> Self {
+        match kind {
+            Kind::Scorer => {
+                Self { fuel: Some(50_000_000), input_bytes: 2 << 20, output_bytes: 2 << 20, ..Self::standard() }
+            }
+            Kind::ContentGuard => Self { fuel: Some(50_000_000), ..Self::standard() },
+            _ => Self::standard(),
         }
     }
 

@@ -45,6 +45,8 @@ functions! {
     Terms "terms" () -> Vec<wire::Term>;
     CheckTerms "check-terms" (&'a [wire::Value<'a>]) -> Result<(), Vec<wire::FieldError>>;
     EvaluateCarts "evaluate" (&'a [wire::Cart<'a>]) -> Vec<Vec<wire::Proposal>>;
+    EvaluateCandidates "evaluate" (&'a [wire::ScoreRequest<'a>]) -> Vec<Vec<wire::Score>>;
+    CheckDrafts "check" (&'a [wire::Draft<'a>]) -> Vec<Vec<wire::Finding>>;
 }
 
 /// Where a component exports a function, known to have its type.
@@ -93,6 +95,8 @@ pub(super) enum Rules {
     Tier { tiers: Export<Tiers>, evaluate: Export<EvaluateTiers>, columns: Export<EvaluateColumns> },
     Earning { evaluate: Export<EvaluateActivities> },
     Coupon { terms: Export<Terms>, check: Export<CheckTerms>, evaluate: Export<EvaluateCarts> },
+    Scorer { evaluate: Export<EvaluateCandidates> },
+    Guard { check: Export<CheckDrafts> },
 }
 
 /// A component that can be instantiated, with its functions.
@@ -130,6 +134,8 @@ impl Program {
                 check: Export::find(&pre, &interface)?,
                 evaluate: Export::find(&pre, &interface)?,
             },
+            Kind::Scorer => Rules::Scorer { evaluate: Export::find(&pre, &interface)? },
+            Kind::ContentGuard => Rules::Guard { check: Export::find(&pre, &interface)? },
         };
         let describe = Export::find(&pre, &interface)?;
         let configure = Export::find(&pre, &interface)?;

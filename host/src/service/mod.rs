@@ -18,6 +18,7 @@ pub mod order;
 pub mod page;
 pub mod points;
 pub mod products;
+pub mod recommend;
 pub mod releases;
 pub mod rules;
 pub mod settings;

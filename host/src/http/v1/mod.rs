@@ -6,6 +6,7 @@ mod orders;
 mod points;
 mod products;
 mod quotes;
+mod recommendations;
 
 use utoipa_axum::router::OpenApiRouter;
 
@@ -20,4 +21,5 @@ pub(super) fn routes() -> OpenApiRouter<Api> {
         .merge(coupons::routes())
         .merge(quotes::routes())
         .merge(orders::routes())
+        .merge(recommendations::routes())
 }

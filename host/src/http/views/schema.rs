@@ -23,7 +23,7 @@ choices! {
     coupon_state: "issued" "held" "redeemed" "expired" "revoked";
     entry_cause: "earned" "activated" "held" "released" "spent" "restored" "clawed-back" "expired" "adjusted" "opening";
     funder: "platform" "brand" "pharmacy";
-    kind: "tier-rule" "earning-rule" "coupon-policy";
+    kind: "tier-rule" "earning-rule" "coupon-policy" "scorer" "content-guard";
     member_state: "active" "erased";
     offer_class: "member-price" "promotion" "coupon" "delivery";
     offer_state: "live" "paused";
@@ -32,6 +32,7 @@ choices! {
     purpose: "general" "flash-sale" "group-buying" "marketing" "gift" "trial" "mission-reward" "points-gift";
     purse: "pending" "active" "held";
     refund_cause: "change-of-mind" "quality" "fault";
+    shelf: "buy-again" "discover";
     tier_cause: "registered" "paid" "refunded" "rule-change" "scheduled" "opening";
 }
 
@@ -45,7 +46,7 @@ mod tests {
     use serde::de::DeserializeOwned;
 
     use super::*;
-    use crate::domain::{member, offer, order, points, product};
+    use crate::domain::{member, offer, order, points, product, score};
 
     fn check<T: DeserializeOwned>(name: &str) {
         let (_, values) = ALL.iter().find(|(known, _)| *known == name).expect("a choice");
@@ -70,6 +71,7 @@ mod tests {
         check::<offer::Purpose>("purpose");
         check::<points::Purse>("purse");
         check::<order::RefundCause>("refund_cause");
+        check::<score::Shelf>("shelf");
         check::<member::TierCause>("tier_cause");
     }
 }
