@@ -46,6 +46,10 @@ const TIMERS_AT_ONCE: usize = 256;
 const TOUCHES_EVERY: Duration = Duration::from_millis(250);
 /// Touches worked on in one go; the rest follows at once.
 const TOUCHES_AT_ONCE: usize = 1_000;
+/// Events counted for recommendations in one go.
+const COUNTED_AT_ONCE: usize = 1_000;
+/// How often that is done for one look: what is left waits for the next.
+const COUNTED_IN_A_ROW: usize = 8;
 /// Old quotes are swept, and metrics kept small, every so many looks for timers.
 const UPKEEP_EVERY: u32 = 30;
 
@@ -346,6 +350,9 @@ async fn upkeep(
             Err(Error::Store(error @ StoreError::Poisoned { .. })) => return Err(error),
             Err(error) => tracing::error!(%error, "timers cannot be fired"),
         }
+        if let Err(error) = advance_recommendations(&services, &stopped).await {
+            tracing::error!(%error, "orders cannot be counted for recommendations");
+        }
         if looks.is_multiple_of(UPKEEP_EVERY) {
             metrics.run_upkeep();
             if let Err(error) = services.sweep_quotes().await {
@@ -383,5 +390,14 @@ async fn deliver(services: Services, mut stopped: watch::Receiver<bool>) {
 
 async fn fire_timers(services: &Services, stopped: &watch::Receiver<bool>) -> Result<(), Error> {
     while services.fire_due_timers(TIMERS_AT_ONCE).await? == TIMERS_AT_ONCE && !*stopped.borrow() {}
+    Ok(())
+}
+
+async fn advance_recommendations(services: &Services, stopped: &watch::Receiver<bool>) -> Result<(), Error> {
+    for _ in 0..COUNTED_IN_A_ROW {
+        if services.advance_recommendations(COUNTED_AT_ONCE).await? == 0 || *stopped.borrow() {
+            break;
+        }
+    }
     Ok(())
 }

@@ -15,6 +15,7 @@ pub mod members;
 pub mod plugin;
 pub mod pricing;
 pub mod reach;
+pub mod recommend;
 pub mod scheduler;
 pub mod service;
 pub mod store;

@@ -107,6 +107,12 @@ impl TestApp {
         self.running.take().expect("runs")
     }
 
+    /// Counts every order that was paid towards recommendations.
+    pub(crate) async fn count_baskets(&self) {
+        let services = self.running.as_ref().expect("runs").services();
+        while services.advance_recommendations(1_000).await.expect("counts") > 0 {}
+    }
+
     /// A client without a key.
     pub(crate) fn anonymous(&self) -> Client {
         Client { key: None, ..self.shop.clone() }

@@ -19,6 +19,7 @@ pub mod page;
 pub mod points;
 pub mod products;
 pub mod reach;
+pub mod recommend;
 pub mod releases;
 pub mod rules;
 pub mod settings;

@@ -7,6 +7,7 @@ mod orders;
 mod points;
 mod products;
 mod quotes;
+mod recommendations;
 mod touches;
 
 use utoipa_axum::router::OpenApiRouter;
@@ -22,6 +23,7 @@ pub(super) fn routes() -> OpenApiRouter<Api> {
         .merge(coupons::routes())
         .merge(quotes::routes())
         .merge(orders::routes())
+        .merge(recommendations::routes())
         .merge(consents::routes())
         .merge(touches::routes())
 }

@@ -26,7 +26,7 @@ choices! {
     coupon_state: "issued" "held" "redeemed" "expired" "revoked";
     entry_cause: "earned" "activated" "held" "released" "spent" "restored" "clawed-back" "expired" "adjusted" "opening";
     funder: "platform" "brand" "pharmacy";
-    kind: "tier-rule" "earning-rule" "coupon-policy";
+    kind: "tier-rule" "earning-rule" "coupon-policy" "scorer" "content-guard" "channel";
     language: "zh-CN" "en";
     member_state: "active" "erased";
     offer_class: "member-price" "promotion" "coupon" "delivery";
@@ -36,6 +36,7 @@ choices! {
     purpose: "general" "flash-sale" "group-buying" "marketing" "gift" "trial" "mission-reward" "points-gift";
     purse: "pending" "active" "held";
     refund_cause: "change-of-mind" "quality" "fault";
+    shelf: "buy-again" "discover";
     suppression_cause: "unsubscribed" "hard-bounce" "operator";
     tier_cause: "registered" "paid" "refunded" "rule-change" "scheduled" "opening";
     touch_class: "transactional" "care" "content" "marketing";
@@ -52,7 +53,7 @@ mod tests {
 
     use super::*;
     use crate::{
-        domain::{member, offer, order, points, product, touch},
+        domain::{member, offer, order, points, product, score, touch},
         reach::{suppression::Cause, template::Approval},
     };
 
@@ -79,6 +80,7 @@ mod tests {
         check::<offer::Purpose>("purpose");
         check::<points::Purse>("purse");
         check::<order::RefundCause>("refund_cause");
+        check::<score::Shelf>("shelf");
         check::<member::TierCause>("tier_cause");
         check::<touch::Class>("touch_class");
         check::<touch::Channel>("channel");
