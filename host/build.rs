@@ -21,8 +21,17 @@ const TARGET: &str = "wasm32-unknown-unknown";
 const FLAGS: &str = "-Clink-arg=-zstack-size=32768";
 
 /// The kinds that the host knows: the interface, and how Rust spells it.
-const KINDS: [(&str, &str); 3] =
-    [("tier-rule", "TierRule"), ("earning-rule", "EarningRule"), ("coupon-policy", "CouponPolicy")];
+const KINDS: [(&str, &str); 6] = [
+    ("tier-rule", "TierRule"),
+    ("earning-rule", "EarningRule"),
+    ("coupon-policy", "CouponPolicy"),
+    ("scorer", "Scorer"),
+    ("content-guard", "ContentGuard"),
+    ("channel", "Channel"),
+];
+
+/// What a channel may import; every other kind imports nothing.
+const OUTBOUND: [&str; 3] = ["outbound-http", "secrets", "outbound-mail"];
 
 fn main() -> Result<()> {
     let out = PathBuf::from(env::var_os("OUT_DIR").context("cargo sets OUT_DIR")?);
@@ -123,20 +132,22 @@ fn componentize(module: &Path) -> Result<Vec<u8>> {
     ComponentEncoder::default().validate(true).module(&bytes)?.encode()
 }
 
-/// The kind that a component exports. A pure kind imports nothing.
+/// The kind that a component exports. A channel imports what it needs to reach its vendor, a pure kind nothing.
 fn kind(component: &[u8]) -> Result<&'static str> {
     let DecodedWasm::Component(resolve, world) = wit_component::decode(component)? else {
         bail!("a package of interfaces, not a component");
     };
     let world = &resolve.worlds[world];
-    let imports: Vec<_> = world.imports.keys().map(|key| resolve.name_world_key(key)).collect();
-    ensure!(imports.is_empty(), "a pure plugin imports nothing, this one imports {imports:?}");
     let exports: Vec<_> = world.exports.keys().map(|key| resolve.name_world_key(key)).collect();
-    KINDS
-        .into_iter()
-        .find(|(interface, _)| exports.iter().any(|export| export.starts_with(&format!("galenic:plugin/{interface}@"))))
-        .map(|(_, variant)| variant)
-        .with_context(|| format!("it exports {exports:?}"))
+    let is = |name: &str, interface: &str| name.starts_with(&format!("galenic:plugin/{interface}@"));
+    let kind = KINDS.into_iter().find(|(interface, _)| exports.iter().any(|export| is(export, interface)));
+    let (_, variant) = kind.with_context(|| format!("it exports {exports:?}"))?;
+    let mut imports: Vec<_> = world.imports.keys().map(|key| resolve.name_world_key(key)).collect();
+    if variant == "Channel" {
+        imports.retain(|import| !OUTBOUND.into_iter().any(|interface| is(import, interface)));
+    }
+    ensure!(imports.is_empty(), "a {variant} may not import {imports:?}");
+    Ok(variant)
 }
 
 /// Leaves an equal file untouched, so that the crate is not compiled again for nothing.

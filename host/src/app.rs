@@ -30,7 +30,11 @@ use crate::{
     ids::Ids,
     members::vault::Vault,
     plugin::{Decisions, Engine, EngineConfig},
-    service::{Error, Services},
+    reach,
+    service::{
+        Error, Services,
+        reach::{EngineOutlets, Reach},
+    },
     store::{Barrier, Store, StoreError},
 };
 
@@ -38,6 +42,14 @@ use crate::{
 const TIMERS_EVERY: Duration = Duration::from_secs(1);
 /// Timers fired in one go; the rest follows at once.
 const TIMERS_AT_ONCE: usize = 256;
+/// Touches are looked for this often.
+const TOUCHES_EVERY: Duration = Duration::from_millis(250);
+/// Touches worked on in one go; the rest follows at once.
+const TOUCHES_AT_ONCE: usize = 1_000;
+/// Events counted for recommendations in one go.
+const COUNTED_AT_ONCE: usize = 1_000;
+/// How often that is done for one look: what is left waits for the next.
+const COUNTED_IN_A_ROW: usize = 8;
 /// Old quotes are swept, and metrics kept small, every so many looks for timers.
 const UPKEEP_EVERY: u32 = 30;
 
@@ -73,7 +85,7 @@ impl App {
     pub async fn open(config: Config, secrets: &Secrets, clock: Clock, ids: Ids) -> anyhow::Result<Self> {
         choose_crypto();
         let master_key = master_key(&config.store.data, secrets)?;
-        let services = open_services(&config, master_key, clock, ids).await?;
+        let services = open_services(&config, secrets, master_key, clock, ids).await?;
         services.restore_releases().await.context("cannot restore the plugin releases")?;
         if let Some(secret) = &secrets.operator_key {
             let key = services.seed_operator_key(secret).await.context("GALENIC_OPERATOR_KEY")?;
@@ -109,6 +121,7 @@ impl App {
         };
         let (stopping, stopped) = watch::channel(false);
         let mut upkeep = tokio::spawn(upkeep(self.services.clone(), self.metrics, stopped.clone()));
+        let delivery = tokio::spawn(deliver(self.services.clone(), stopped.clone()));
         let metrics_server = metrics_listener.map(|listener| {
             let (http, stopped) = (self.http.clone(), stopped.clone());
             tokio::spawn(async move { http.serve_metrics(listener, until(stopped)).await })
@@ -127,6 +140,7 @@ impl App {
             Some(ended) => ended,
             None => upkeep.await,
         };
+        delivery.await.context("the delivery panicked")?;
         kept_up.context("the upkeep panicked")?.context("the store failed")?;
         if let Some(server) = metrics_server {
             server.await.context("the metrics server panicked")?;
@@ -194,9 +208,16 @@ pub async fn bind(address: SocketAddr) -> anyhow::Result<TcpListener> {
 /// # Errors
 ///
 /// Names what cannot be opened, and why.
-pub async fn open_services(config: &Config, master_key: [u8; 32], clock: Clock, ids: Ids) -> anyhow::Result<Services> {
+pub async fn open_services(
+    config: &Config,
+    secrets: &Secrets,
+    master_key: [u8; 32],
+    clock: Clock,
+    ids: Ids,
+) -> anyhow::Result<Services> {
     let data = config.store.data.clone();
-    let (engine, decisions) = (engine_config(config), config.plugins.decisions_segment_mb << 20);
+    let engine = EngineConfig { outbound: config.outbound(secrets)?, ..engine_config(config) };
+    let (engine, decisions) = (engine, config.plugins.decisions_segment_mb << 20);
     let sled = config.sled_options();
     let opened = tokio::task::spawn_blocking(move || {
         fs::create_dir_all(&data).with_context(|| format!("cannot make the data directory {}", data.display()))?;
@@ -212,10 +233,13 @@ pub async fn open_services(config: &Config, master_key: [u8; 32], clock: Clock, 
         anyhow::Ok((vault, decisions, store, engine, modules))
     });
     let (vault, decisions, store, engine, modules) = opened.await.context("opening panicked")??;
+    let engine = Arc::new(engine);
+    let secrets = reach::secrets::Secrets::new(&derived(&master_key, b"galenic/reach"));
     Ok(Services {
         store,
         vault,
-        engine: Arc::new(engine),
+        reach: Arc::new(Reach::new(secrets, Arc::new(EngineOutlets::new(engine.clone())))),
+        engine,
         decisions,
         tier_policies: Arc::default(),
         clock: Arc::new(clock),
@@ -332,6 +356,9 @@ async fn upkeep(
             Err(Error::Store(error @ StoreError::Poisoned { .. })) => return Err(error),
             Err(error) => tracing::error!(%error, "timers cannot be fired"),
         }
+        if let Err(error) = advance_recommendations(&services, &stopped).await {
+            tracing::error!(%error, "orders cannot be counted for recommendations");
+        }
         if looks.is_multiple_of(UPKEEP_EVERY) {
             metrics.run_upkeep();
             if let Err(error) = services.sweep_quotes().await {
@@ -342,7 +369,41 @@ async fn upkeep(
     }
 }
 
+/// Sends what is due, until it is told to stop. Attempts under way finish; what a crash cut off is taken up first.
+async fn deliver(services: Services, mut stopped: watch::Receiver<bool>) {
+    if let Err(error) = services.reclaim_touches().await {
+        tracing::error!(%error, "attempts that were cut off wait for the end of their lease");
+    }
+    let mut ticks = tokio::time::interval(TOUCHES_EVERY);
+    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            _ = ticks.tick() => {}
+            _ = stopped.wait_for(|stopped| *stopped) => return,
+        }
+        while !*stopped.borrow() {
+            match services.deliver_due(TOUCHES_AT_ONCE).await {
+                Ok(0) => break,
+                Ok(_) => {}
+                Err(error) => {
+                    tracing::error!(%error, "touches cannot be sent");
+                    break;
+                }
+            }
+        }
+    }
+}
+
 async fn fire_timers(services: &Services, stopped: &watch::Receiver<bool>) -> Result<(), Error> {
     while services.fire_due_timers(TIMERS_AT_ONCE).await? == TIMERS_AT_ONCE && !*stopped.borrow() {}
+    Ok(())
+}
+
+async fn advance_recommendations(services: &Services, stopped: &watch::Receiver<bool>) -> Result<(), Error> {
+    for _ in 0..COUNTED_IN_A_ROW {
+        if services.advance_recommendations(COUNTED_AT_ONCE).await? == 0 || *stopped.borrow() {
+            break;
+        }
+    }
     Ok(())
 }

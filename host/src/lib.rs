@@ -14,6 +14,8 @@ pub mod ledger;
 pub mod members;
 pub mod plugin;
 pub mod pricing;
+pub mod reach;
+pub mod recommend;
 pub mod scheduler;
 pub mod service;
 pub mod store;

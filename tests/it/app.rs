@@ -107,6 +107,12 @@ impl TestApp {
         self.running.take().expect("runs")
     }
 
+    /// Counts every order that was paid towards recommendations.
+    pub(crate) async fn count_baskets(&self) {
+        let services = self.running.as_ref().expect("runs").services();
+        while services.advance_recommendations(1_000).await.expect("counts") > 0 {}
+    }
+
     /// A client without a key.
     pub(crate) fn anonymous(&self) -> Client {
         Client { key: None, ..self.shop.clone() }
@@ -207,7 +213,8 @@ impl Drop for TestApp {
 }
 
 async fn open(config: &Config, now: Timestamp) -> Running {
-    let secrets = Secrets { operator_key: Some(OPERATOR_KEY.to_owned()), master_key: Some(MASTER_KEY) };
+    let secrets =
+        Secrets { operator_key: Some(OPERATOR_KEY.to_owned()), master_key: Some(MASTER_KEY), ..Secrets::default() };
     let app = App::open(config.clone(), &secrets, Clock::manual(now), Ids::random()).await.expect("opens");
     app.start(([127, 0, 0, 1], 0).into()).await.expect("starts")
 }

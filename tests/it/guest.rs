@@ -128,6 +128,17 @@ impl Guest {
         }
     }
 
+    /// A scorer that gives `count` scores for one request; `scores` stores them at 64, 24 bytes each, and may use 512 and
+    /// above.
+    pub(crate) fn scorer(scores: &str, count: u32) -> Self {
+        Self { evaluate: list_of_lists(scores, count), ..Self::new("scorer") }
+    }
+
+    /// A content guard that gives `count` findings for one message, as [`Guest::scorer`] gives scores.
+    pub(crate) fn guard(findings: &str, count: u32) -> Self {
+        Self { evaluate: list_of_lists(findings, count), ..Self::new("content-guard") }
+    }
+
     /// The component's bytes.
     pub(crate) fn component(&self) -> Vec<u8> {
         let mut resolve = Resolve::default();
@@ -150,11 +161,12 @@ impl Guest {
             format!("(func (export \"{interface}#{name}\") {signature} {body})\n")
         };
         let list = "(param $ptr i32) (param $len i32) (result i32)";
+        let call = if self.kind == "content-guard" { "check" } else { "evaluate" };
         let mut functions = function("describe", "(result i32)", &self.describe)
             + &function("configure", list, &self.configure)
-            + &function("evaluate", list, &self.evaluate)
+            + &function(call, list, &self.evaluate)
             + &format!(
-                "(func (export \"cabi_post_{interface}#evaluate\") (param i32) (global.set $heap (i32.const $base)))\n"
+                "(func (export \"cabi_post_{interface}#{call}\") (param i32) (global.set $heap (i32.const $base)))\n"
             );
         if self.kind == "tier-rule" {
             functions += &function("tiers", "(result i32)", &format!("(i32.const {tiers})"));
@@ -222,6 +234,16 @@ impl Guest {
         let list = image.list(terms);
         image.put(&list)
     }
+}
+
+/// The body that answers with one list of what `stores` puts at 64.
+fn list_of_lists(stores: &str, count: u32) -> String {
+    format!(
+        "{stores}
+         (i32.store (i32.const 32) (i32.const 64)) (i32.store (i32.const 36) (i32.const {count}))
+         (i32.store (i32.const 16) (i32.const 32)) (i32.store (i32.const 20) (i32.const 1))
+         (i32.const 16)"
+    )
 }
 
 /// Where data begins; below are scratch cells, of which the first twelve bytes stay zero: `result::ok`.

@@ -8,6 +8,7 @@ mod guest;
 mod hostile;
 mod operator;
 mod program;
+mod recommendations;
 mod releases;
 mod rules;
 mod shop;

@@ -18,7 +18,9 @@ const OWNED: &[(&str, &[&str])] = &[
     ("sled", &["store/"]),
     ("wasmtime", &["plugin/"]),
     ("clap", &["cli/"]),
-    ("reqwest", &["cli/"]),
+    ("reqwest", &["cli/", "plugin/outbound/"]),
+    ("lettre", &["plugin/outbound/"]),
+    ("rustls", &["plugin/outbound/"]),
     ("chacha20poly1305", &["members/"]),
 ];
 
@@ -34,9 +36,27 @@ const KNOWS: &[(&str, &[&str])] = &[
     ("scheduler", &["domain", "ids", "store"]),
     ("events", &["domain", "ids", "store"]),
     ("members", &["domain", "ids", "store"]),
-    ("service", &["clock", "domain", "events", "ids", "ledger", "members", "plugin", "pricing", "scheduler", "store"]),
-    ("http", &["domain", "ids", "ledger", "plugin", "pricing", "service", "store"]),
-    ("cli", &["app", "clock", "domain", "http", "ids", "ledger", "plugin", "service", "store"]),
+    ("reach", &["domain", "ids", "store"]),
+    ("recommend", &["events", "ids", "store"]),
+    (
+        "service",
+        &[
+            "clock",
+            "domain",
+            "events",
+            "ids",
+            "ledger",
+            "members",
+            "plugin",
+            "pricing",
+            "reach",
+            "recommend",
+            "scheduler",
+            "store",
+        ],
+    ),
+    ("http", &["domain", "ids", "ledger", "plugin", "pricing", "reach", "service", "store"]),
+    ("cli", &["app", "clock", "domain", "http", "ids", "ledger", "plugin", "reach", "service", "store"]),
     ("main", &["cli"]),
 ];
 

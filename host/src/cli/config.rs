@@ -3,16 +3,18 @@
 //! Unknown keys are refused with their name. Secrets come from the environment alone ([`Secrets`]) and are shown
 //! nowhere.
 
-use std::{net::SocketAddr, path::PathBuf, time::Duration};
+use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf, time::Duration};
 
 use anyhow::{Context as _, bail};
-use jiff::{SignedDuration, tz::TimeZone};
+use jiff::{SignedDuration, civil::Time, tz::TimeZone};
 use serde::{Deserialize, Serialize};
 
 use crate::{
     domain::money::{BasisPoints, Money},
     http::{Bounds, Rates},
-    service::Settings,
+    plugin::{Outbound, Secret, SmtpServer, SmtpTls},
+    reach::gate::QuietHours,
+    service::{Settings, settings::ReachSettings},
     store::SledOptions,
 };
 
@@ -26,12 +28,17 @@ pub struct Config {
     pub store: Store,
     /// The rules of the programme that are no plugin's.
     pub programme: Programme,
+    /// How members are reached.
+    pub reach: Reach,
     /// The plugin engine and its records.
     pub plugins: Plugins,
     /// How often callers may ask.
     pub limits: Limits,
     /// What is logged, to standard error.
     pub log: Log,
+    /// SMTP servers by name, for channels that are granted one.
+    #[serde(default)]
+    pub smtp: BTreeMap<String, Smtp>,
 }
 
 /// How requests are served.
@@ -90,6 +97,24 @@ pub struct Programme {
     pub coupons_per_quote: usize,
 }
 
+/// How members are reached.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Reach {
+    /// From this time of the member's day nothing but transactional messages goes out, as `21:00`.
+    pub quiet_from: String,
+    /// Until this one; the same for no quiet hours.
+    pub quiet_to: String,
+    /// Content and marketing messages that one member gets in a day, over all channels.
+    pub cap_per_day: u32,
+    /// What links in messages begin with: where members reach this server, without a slash at its end.
+    pub public_url: String,
+    /// Messages worked on at one time.
+    pub at_once: u32,
+    /// How long one attempt may take before its end counts as unknown.
+    pub attempt_seconds_max: u32,
+}
+
 /// The plugin engine and its records.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -136,6 +161,54 @@ pub enum LogFormat {
     Text,
 }
 
+/// An SMTP server.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Smtp {
+    /// Its name, which its certificate must show.
+    pub host: String,
+    /// Its port.
+    pub port: u16,
+    /// How the connection is encrypted.
+    pub tls: SmtpEncryption,
+    /// Who logs in; nobody where it is not set.
+    pub username: Option<String>,
+    /// The secret that is the password, by its name.
+    pub password_secret: Option<String>,
+    /// Who writes: `Name <address>`.
+    pub from: String,
+}
+
+/// How the connection to an SMTP server is encrypted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum SmtpEncryption {
+    /// Not at all: within a machine.
+    None,
+    /// By STARTTLS.
+    StartTls,
+    /// From the first byte.
+    Tls,
+}
+
+impl From<&Smtp> for SmtpServer {
+    fn from(from: &Smtp) -> Self {
+        let tls = match from.tls {
+            SmtpEncryption::None => SmtpTls::None,
+            SmtpEncryption::StartTls => SmtpTls::StartTls,
+            SmtpEncryption::Tls => SmtpTls::Tls,
+        };
+        Self {
+            host: from.host.clone(),
+            port: from.port,
+            tls,
+            username: from.username.clone(),
+            password_secret: from.password_secret.clone(),
+            from: from.from.clone(),
+        }
+    }
+}
+
 /// What only the environment tells. Never logged, never shown.
 #[derive(Clone, Default)]
 pub struct Secrets {
@@ -143,6 +216,8 @@ pub struct Secrets {
     pub operator_key: Option<String>,
     /// `GALENIC_MASTER_KEY`: encrypts the keys of personal data; 32 bytes as hexadecimal digits.
     pub master_key: Option<[u8; 32]>,
+    /// `GALENIC_SECRET_NAME`: what channels sign and log in with, by `name`.
+    pub outbound: BTreeMap<String, Secret>,
 }
 
 impl std::fmt::Debug for Secrets {
@@ -151,6 +226,7 @@ impl std::fmt::Debug for Secrets {
         f.debug_struct("Secrets")
             .field("operator_key", &self.operator_key.is_some())
             .field("master_key", &self.master_key.is_some())
+            .field("outbound", &self.outbound.keys())
             .finish()
     }
 }
@@ -167,7 +243,11 @@ impl Secrets {
             None => None,
             Some(text) => Some(key_bytes(&text).context("GALENIC_MASTER_KEY must be 64 hexadecimal digits")?),
         };
-        Ok(Self { operator_key: read("GALENIC_OPERATOR_KEY"), master_key })
+        let outbound = std::env::vars().filter_map(|(variable, value)| {
+            let name = variable.strip_prefix("GALENIC_SECRET_")?;
+            (!value.is_empty()).then(|| (name.to_lowercase().replace('_', "-"), Secret::new(value)))
+        });
+        Ok(Self { operator_key: read("GALENIC_OPERATOR_KEY"), master_key, outbound: outbound.collect() })
     }
 }
 
@@ -227,6 +307,14 @@ impl Config {
                 points_share_basis_points: 5_000,
                 coupons_per_quote: 50,
             },
+            reach: Reach {
+                quiet_from: "21:00".to_owned(),
+                quiet_to: "09:00".to_owned(),
+                cap_per_day: 1,
+                public_url: "http://127.0.0.1:8080".to_owned(),
+                at_once: 64,
+                attempt_seconds_max: 15,
+            },
             plugins: Plugins {
                 sandboxes: 64,
                 pool_wait_ms: 1_000,
@@ -236,6 +324,7 @@ impl Config {
             },
             limits: Limits { requests_per_second: 50_000, anonymous_per_second: 200 },
             log: Log { format: LogFormat::Text, level: "info".to_owned() },
+            smtp: BTreeMap::new(),
         }
     }
 
@@ -311,6 +400,11 @@ impl Config {
         require(self.store.cache_mb >= 8, "store.cache_mb must be at least 8".to_owned());
         let level = tracing_subscriber::EnvFilter::try_new(&self.log.level);
         require(level.is_ok(), format!("log.level must be a level or a filter, not `{}`", self.log.level));
+        self.reach.check(&mut require);
+        for (name, server) in &self.smtp {
+            let checked = SmtpServer::from(server).check();
+            require(checked.is_ok(), format!("smtp.{name}: {}", checked.err().unwrap_or_default()));
+        }
         if wrong.is_empty() { Ok(()) } else { bail!("configuration: {}", wrong.join("; ")) }
     }
 
@@ -329,7 +423,26 @@ impl Config {
             points_value_per_100: Money::new(programme.points_value_per_100),
             points_most: BasisPoints::new(programme.points_share_basis_points),
             coupons_per_quote: programme.coupons_per_quote,
+            reach: self.reach.settings()?,
         })
+    }
+
+    /// As channels need it.
+    ///
+    /// # Errors
+    ///
+    /// Names the server whose password is not in the environment.
+    pub fn outbound(&self, secrets: &Secrets) -> anyhow::Result<Outbound> {
+        for (name, server) in &self.smtp {
+            if let Some(secret) =
+                server.password_secret.as_ref().filter(|secret| !secrets.outbound.contains_key(*secret))
+            {
+                let variable = secret.to_uppercase().replace('-', "_");
+                bail!("configuration: smtp.{name}.password_secret: set GALENIC_SECRET_{variable}");
+            }
+        }
+        let smtp = self.smtp.iter().map(|(name, server)| (name.clone(), server.into())).collect();
+        Ok(Outbound { secrets: secrets.outbound.clone(), smtp, ..Outbound::none() })
     }
 
     /// As the server needs it.
@@ -357,6 +470,37 @@ impl Config {
             group_max: self.store.group_max,
             ..SledOptions::standard()
         }
+    }
+}
+
+impl Reach {
+    fn check(&self, require: &mut impl FnMut(bool, String)) {
+        for (key, value) in [("quiet_from", &self.quiet_from), ("quiet_to", &self.quiet_to)] {
+            require(value.parse::<Time>().is_ok(), format!("reach.{key} must be a time like `21:00`, not `{value}`"));
+        }
+        require((1..=100).contains(&self.cap_per_day), "reach.cap_per_day must be 1 to 100".to_owned());
+        require((1..=1_000).contains(&self.at_once), "reach.at_once must be 1 to 1000".to_owned());
+        require((1..=60).contains(&self.attempt_seconds_max), "reach.attempt_seconds_max must be 1 to 60".to_owned());
+        let url = self.public_url.as_str();
+        let fits = (url.starts_with("https://") || url.starts_with("http://"))
+            && !url.ends_with('/')
+            && url.len() <= 128
+            && url.bytes().all(|byte| byte.is_ascii_graphic());
+        require(fits, format!("reach.public_url must be `https://` and a host, without a slash at its end, not `{url}`"));
+    }
+
+    fn settings(&self) -> anyhow::Result<ReachSettings> {
+        let time = |text: &str, key: &'static str| text.parse::<Time>().context(key);
+        Ok(ReachSettings {
+            quiet: QuietHours {
+                from: time(&self.quiet_from, "reach.quiet_from")?,
+                to: time(&self.quiet_to, "reach.quiet_to")?,
+            },
+            cap_per_day: self.cap_per_day as usize,
+            public_url: self.public_url.clone(),
+            at_once: self.at_once as usize,
+            attempt_max: Duration::from_secs(self.attempt_seconds_max.into()),
+        })
     }
 }
 
@@ -399,14 +543,37 @@ mod tests {
         check("[programme]\ncurrency = \"yuan\"\n", "programme.currency");
         check("[programme]\nzone = \"Moon/Base\"\n", "programme.zone");
         check("[programme]\nquote_minutes = -1\n", "programme.quote_minutes");
+        check("[reach]\nquiet_from = \"late\"\n", "reach.quiet_from");
+        check("[reach]\npublic_url = \"example.com/\"\n", "reach.public_url");
         check("[colour]\nred = 1\n", "colour");
         check("[server\n", "not TOML");
     }
 
     #[test]
+    fn an_smtp_server_is_checked_and_needs_its_password() {
+        let server =
+            "[smtp.care]\nhost = \"mail.example\"\nport = 587\ntls = \"starttls\"\nfrom = \"care@mail.example\"\n";
+        check(&server.replace("care@mail.example", "nobody"), "smtp.care: from must be");
+        check(&server.replace("starttls", "ssl"), "ssl");
+        check(&format!("{server}username = \"care\"\n"), "username and password_secret go together");
+        let config =
+            load(&format!("{server}username = \"care\"\npassword_secret = \"care-mail\"\n")).expect("a server");
+        let error = config.outbound(&Secrets::default()).expect_err("no password").to_string();
+        assert!(error.contains("GALENIC_SECRET_CARE_MAIL"), "{error}");
+        let outbound = BTreeMap::from([("care-mail".to_owned(), Secret::new("hush"))]);
+        let outbound = config.outbound(&Secrets { outbound, ..Secrets::default() }).expect("a password");
+        assert_eq!(outbound.smtp["care"].port, 587);
+        assert!(!format!("{outbound:?}").contains("hush"));
+    }
+
+    #[test]
     fn secrets_never_show() {
-        let secrets = Secrets { operator_key: Some("open sesame".to_owned()), master_key: Some([7; 32]) };
-        assert_eq!(format!("{secrets:?}"), "Secrets { operator_key: true, master_key: true }");
+        let outbound = BTreeMap::from([("sms-key".to_owned(), Secret::new("hush"))]);
+        let secrets = Secrets { operator_key: Some("open sesame".to_owned()), master_key: Some([7; 32]), outbound };
+        assert_eq!(
+            format!("{secrets:?}"),
+            r#"Secrets { operator_key: true, master_key: true, outbound: ["sms-key"] }"#
+        );
         assert_eq!(key_bytes(&"0f".repeat(32)), Some([15; 32]));
         assert_eq!(key_bytes("0f"), None);
     }

@@ -42,8 +42,9 @@ pub(super) async fn run(command: KeyCommand) -> anyhow::Result<ExitCode> {
     let KeyCommand::Create { place, scopes, partner, name, sees_all } = command;
     let scopes = parse_scopes(&scopes)?;
     let config = place.load()?;
-    let master_key = app::master_key(&config.store.data, &Secrets::from_env()?)?;
-    let services = app::open_services(&config, master_key, Clock::System, Ids::random())
+    let secrets = Secrets::from_env()?;
+    let master_key = app::master_key(&config.store.data, &secrets)?;
+    let services = app::open_services(&config, &secrets, master_key, Clock::System, Ids::random())
         .await
         .context("if a server runs, ask it with POST /ops/v1/keys")?;
     let partner = partner_named(&services, &partner).await?;

@@ -157,7 +157,7 @@ async fn check(file: &Path, config: Option<&Path>, cases: Option<&Path>) -> anyh
         module: Arc::clone(&module),
         config: configuration.clone(),
         grants: Grants::default(),
-        budgets: Budgets::standard(),
+        budgets: Budgets::of(module.kind()),
         fallback: Fallback::Skip,
         previous: None,
     };

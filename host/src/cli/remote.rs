@@ -33,6 +33,7 @@ pub(super) enum Body {
 impl ServerArgs {
     /// A client of that server.
     pub(super) fn connect(self) -> anyhow::Result<Remote> {
+        crate::plugin::use_ring();
         let http = reqwest::Client::builder().timeout(std::time::Duration::from_secs(60)).build()?;
         Ok(Remote { http, server: self.server.trim_end_matches('/').to_owned(), key: self.key })
     }

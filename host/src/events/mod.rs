@@ -6,6 +6,7 @@
 use minicbor::{Decode, Encode};
 
 use crate::{
+    domain::touch::{Channel, ConsentPurpose},
     ids::{CouponId, Id, MemberId, OrderId, RefundId},
     store::{Scan, Seq, StoreError, Table, Tx},
 };
@@ -83,6 +84,19 @@ pub enum What {
         /// To.
         #[n(1)]
         to: String,
+    },
+    /// Gave a consent, or took one back.
+    #[n(40)]
+    ConsentChanged {
+        /// What for.
+        #[n(0)]
+        purpose: ConsentPurpose,
+        /// Where.
+        #[n(1)]
+        channel: Channel,
+        /// Given, or taken back.
+        #[n(2)]
+        granted: bool,
     },
 }
 

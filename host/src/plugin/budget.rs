@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::domain::rule::Kind;
+
 /// Limits on every call of a release. Fuel and sizes count per item: a batch of ten has ten times as much.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default = "Budgets::standard", deny_unknown_fields)]
@@ -16,7 +18,7 @@ pub struct Budgets {
     pub memory_bytes: u32,
     /// Elements of each table.
     pub table_elements: u32,
-    /// Facts, lines and terms per item.
+    /// Facts, lines, terms, candidates and texts per item.
     pub input_bytes: u32,
     /// The answer per item, as the host holds it.
     pub output_bytes: u32,
@@ -49,6 +51,21 @@ impl Budgets {
             input_bytes: 256 << 10,
             output_bytes: 64 << 10,
             reasons: 8,
+        }
+    }
+
+    /// What a release of this kind may use where nobody says: more for kinds that see and say more at once.
+    ///
+    /// A thousand candidates with their facts and purchases, and a thousand scores with reasons, fit a scorer's.
+    pub const fn of(kind: Kind) -> Self {
+        match kind {
+            Kind::Scorer => {
+                Self { fuel: Some(50_000_000), input_bytes: 2 << 20, output_bytes: 2 << 20, ..Self::standard() }
+            }
+            Kind::ContentGuard => Self { fuel: Some(50_000_000), ..Self::standard() },
+            // It waits for its vendor, carries whole requests and reads whole reports.
+            Kind::Channel => Self { wall_ms: 10_000, input_bytes: 2 << 20, output_bytes: 1 << 20, ..Self::standard() },
+            _ => Self::standard(),
         }
     }
 
@@ -92,12 +109,34 @@ impl Budgets {
     }
 }
 
-/// What a release may see beyond open facts. A wanted fact that is not granted is passed as absent.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+/// What a release may see beyond open facts, and what a channel may reach. A wanted fact that is not granted is passed as
+/// absent; what a channel was not granted is denied.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Grants {
     /// Facts derived from personal data.
     pub personal: bool,
     /// Facts of health.
     pub health: bool,
+    /// Where `outbound-http` may send requests.
+    pub http: Vec<HttpGrant>,
+    /// The secrets that `secrets` may sign with, by the names of the host's configuration.
+    pub secrets: Vec<String>,
+    /// The configured SMTP server of `outbound-mail`.
+    pub mail: Option<String>,
+}
+
+/// One place that a channel may send requests to. A request must fit it exactly.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct HttpGrant {
+    /// `https`, or `http`.
+    pub scheme: String,
+    /// A name in lower case, or an address.
+    pub host: String,
+    /// The port, also where it is the scheme's own.
+    pub port: u16,
+    /// Whether the host may resolve to an address that is not public: a vendor within the own network.
+    #[serde(default)]
+    pub private: bool,
 }

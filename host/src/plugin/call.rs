@@ -11,6 +11,7 @@ use std::{
 use super::{
     breaker::Breaker,
     budget::{Budgets, Grants},
+    channel::Channel,
     engine::Pool,
     fault::Fault,
     metrics::{Metrics, ReleaseStats},
@@ -145,17 +146,18 @@ pub(super) trait Rule {
 pub(super) struct Picks {
     pub(super) subject: Vec<Option<&'static Fact>>,
     pub(super) line: Vec<Option<&'static Fact>>,
+    pub(super) candidate: Vec<Option<&'static Fact>>,
 }
 
 impl Picks {
-    pub(super) fn of(wanted: &[&'static Fact], grants: Grants) -> Self {
+    pub(super) fn of(wanted: &[&'static Fact], grants: &Grants) -> Self {
         let granted = |fact: &&'static Fact| match fact.sensitivity {
             Sensitivity::Open => true,
             Sensitivity::Personal => grants.personal,
             Sensitivity::Health => grants.health,
         };
         let pick = |scope| wanted.iter().filter(|f| f.scope == scope).map(|f| Some(*f).filter(granted)).collect();
-        Self { subject: pick(Scope::Subject), line: pick(Scope::Line) }
+        Self { subject: pick(Scope::Subject), line: pick(Scope::Line), candidate: pick(Scope::Candidate) }
     }
 }
 
@@ -184,6 +186,8 @@ pub(super) struct Core {
     pub(super) picks: Picks,
     pub(super) reasons: Arc<[ReasonText]>,
     pub(super) tiers: Arc<[Tier]>,
+    /// What a channel keeps beside; none for other kinds.
+    pub(super) channel: Option<Channel>,
 }
 
 impl Core {
@@ -334,6 +338,11 @@ impl<'a> Values<'a> {
                 None => self.values.push(wire::Value::Absent),
             }
         }
+    }
+
+    /// Counts what a call passes beside values.
+    pub(super) fn count(&mut self, bytes: usize) {
+        self.text_bytes += bytes;
     }
 
     /// The values, if a call with this many items may pass so much.

@@ -3,6 +3,8 @@
 //! Each case is a call of a release with the case's configuration and must give what it expects; a fault fails it. The
 //! format stands in the SDK, at `galenic_sdk::testing`.
 
+mod channel;
+
 use std::{collections::BTreeMap, sync::Arc};
 
 use jiff::Timestamp;
@@ -14,11 +16,14 @@ use super::{
     call::Answered,
     engine::Engine,
     module::{FieldError, Module},
-    release::{Fallback, Release, ReleaseError, ReleaseSpec},
+    outbound::Step,
+    release::{Fallback, Purpose, Release, ReleaseError, ReleaseSpec},
 };
 use crate::domain::{
     fact::{self, Facts, Scope, Value, ValueType},
+    guard::{Draft, Finding},
     rule::{Activity, CartSubject, Kind, Outcome, Parameter, Proposal, Reason, TierSubject},
+    score::{Candidate, Score, ScoreRequest, Shelf},
 };
 
 /// Facts or terms by name.
@@ -38,7 +43,29 @@ struct Case {
     lines: Vec<Named>,
     #[serde(default)]
     offers: Vec<Named>,
+    /// For channels: what is to be delivered, or the report to be read; neither asks for the traits.
+    message: Option<channel::CaseMessage>,
+    incoming: Option<channel::CaseIncoming>,
+    /// For channels: secrets by name, and what the vendor is sent and answers.
+    #[serde(default)]
+    secrets: BTreeMap<String, String>,
+    #[serde(default)]
+    exchange: Vec<Step>,
+    #[serde(default)]
+    candidates: Vec<CandidateCase>,
+    #[serde(default)]
+    parts: Vec<String>,
     expect: Json,
+}
+
+/// A candidate of a scorer's case.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct CandidateCase {
+    #[serde(default)]
+    facts: Named,
+    #[serde(default)]
+    purchased_at: Vec<Timestamp>,
 }
 
 /// What became of the cases.
@@ -108,12 +135,12 @@ async fn configure(engine: &Engine, module: &Arc<Module>, config: &Json) -> Resu
         number: 1,
         module: Arc::clone(module),
         config: config.clone(),
-        grants: Grants { personal: true, health: true },
-        budgets: Budgets::standard(),
+        grants: Grants { personal: true, health: true, ..Grants::default() },
+        budgets: Budgets::of(module.kind()),
         fallback: Fallback::FailClosed,
         previous: None,
     };
-    match engine.prepare(spec).await {
+    match engine.prepare_as(spec, Purpose::Cases).await {
         Ok(release) => Ok(Ok(release)),
         Err(ReleaseError::Config(fields)) => Ok(Err(fields)),
         Err(other) => Err(other.to_string()),
@@ -145,7 +172,43 @@ async fn answer(release: &Release, case: &Case) -> Result<Json, String> {
             }
             Ok(Json::Array(judged))
         }
+        Kind::Channel => channel::answer(release, case).await,
+        Kind::Scorer => {
+            let candidate = |named: &CandidateCase| {
+                let facts = self::facts(release.module(), Scope::Candidate, &named.facts)?;
+                Ok(Candidate { facts, purchased_at: named.purchased_at.clone() })
+            };
+            let candidates = case.candidates.iter().map(candidate).collect::<Result<_, String>>()?;
+            let request = ScoreRequest { as_of: case.as_of, facts, candidates };
+            Ok(scores(only(release.score(&[request]).await)?))
+        }
+        Kind::ContentGuard => {
+            let findings = only(release.guard(&[Draft { facts, parts: case.parts.clone() }]).await)?;
+            Ok(findings.iter().map(|found| finding(found, &case.parts)).collect())
+        }
     }
+}
+
+/// Scores as the host shows them: the highest first, then in the order of the candidates.
+fn scores(mut scores: Vec<Score>) -> Json {
+    scores.sort_by(|one, other| other.value.total_cmp(&one.value).then(one.candidate.cmp(&other.candidate)));
+    let spell = |score: Score| {
+        let shelf = match score.shelf {
+            Shelf::BuyAgain => "buy-again",
+            Shelf::Discover => "discover",
+        };
+        let value = (score.value * 1e4).round() / 1e4;
+        json!({ "candidate": score.candidate, "shelf": shelf, "value": value, "reasons": reasons(&score.reasons) })
+    };
+    scores.into_iter().map(spell).collect()
+}
+
+/// A finding and the text it is about, as it stands there.
+fn finding(finding: &Finding, parts: &[String]) -> Json {
+    let part = parts.get(usize::from(finding.part));
+    let text = part.and_then(|part| part.get(finding.start as usize..finding.end as usize));
+    let reason = reasons(std::slice::from_ref(&finding.reason));
+    json!({ "part": finding.part, "start": finding.start, "end": finding.end, "text": text, "reason": reason[0] })
 }
 
 /// What the policy makes of one offer for the case's cart.
@@ -236,7 +299,7 @@ fn refused(fields: &[FieldError]) -> Json {
     json!({ "refused": pointers })
 }
 
-fn differences(expected: &Json, actual: &Json) -> Vec<String> {
+pub(super) fn differences(expected: &Json, actual: &Json) -> Vec<String> {
     let mut found = Vec::new();
     compare(expected, actual, "", &mut found);
     found

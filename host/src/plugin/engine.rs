@@ -19,7 +19,8 @@ use super::{
     fault::Fault,
     metrics::ReleaseStats,
     module::{self, AdmissionError, Module},
-    release::{self, Release, ReleaseError, ReleaseSpec},
+    outbound::{self, Egress, Outbound},
+    release::{self, Purpose, Release, ReleaseError, ReleaseSpec},
     sandbox::{CORE_INSTANCES_MAX, Guest, MEMORIES_MAX, TABLES_MAX},
     slot::Slot,
 };
@@ -47,10 +48,13 @@ pub struct EngineConfig {
     pub pool_wait: Duration,
     /// The largest module.
     pub module_bytes_max: usize,
+    /// What channels reach through.
+    pub outbound: Outbound,
 }
 
 impl EngineConfig {
-    /// Sixty-four sandboxes, a second of patience, modules of up to 4 MiB, half a GiB of artefacts.
+    /// Sixty-four sandboxes, a second of patience, modules of up to 4 MiB, half a GiB of artefacts; no secrets and no
+    /// SMTP server.
     pub const fn standard(cache_dir: Option<PathBuf>) -> Self {
         Self {
             cache_dir,
@@ -58,6 +62,7 @@ impl EngineConfig {
             sandboxes: 64,
             pool_wait: Duration::from_secs(1),
             module_bytes_max: 4 << 20,
+            outbound: Outbound::none(),
         }
     }
 }
@@ -96,6 +101,7 @@ pub(super) struct Shared {
     pub(super) trial_linker: Linker<Guest>,
     pub(super) artefacts: Artefacts,
     pub(super) module_bytes_max: usize,
+    pub(super) egress: Arc<Egress>,
     slots: Mutex<BTreeMap<Code, Arc<Slot>>>,
 }
 
@@ -143,17 +149,20 @@ impl Engine {
         let artefacts = Artefacts::open(config.cache_dir.clone(), config.cache_bytes_max, &small);
         let artefacts = artefacts
             .map_err(|error| EngineError::Cache { path: config.cache_dir.clone().unwrap_or_default(), error })?;
+        let mut linker = Linker::new(&small);
+        outbound::link(&mut linker).map_err(build)?;
         let shared = Shared {
             trial_linker: Linker::new(&trial),
             trial,
             small: Arc::new(Pool {
-                linker: Linker::new(&small),
+                linker,
                 engine: small,
                 places: Arc::new(Semaphore::new(config.sandboxes as usize)),
                 wait: config.pool_wait,
             }),
             artefacts,
             module_bytes_max: config.module_bytes_max,
+            egress: Arc::new(Egress::new(config.outbound, config.sandboxes)),
             slots: Mutex::default(),
         };
         Ok(Self(Arc::new(shared)))
@@ -176,8 +185,12 @@ impl Engine {
     ///
     /// [`ReleaseError`] names the wrong fields of the configuration, the budgets or the fallback.
     pub async fn prepare(&self, spec: ReleaseSpec) -> Result<Arc<Release>, ReleaseError> {
+        self.prepare_as(spec, Purpose::Service).await
+    }
+
+    pub(super) async fn prepare_as(&self, spec: ReleaseSpec, purpose: Purpose) -> Result<Arc<Release>, ReleaseError> {
         let shared = Arc::clone(&self.0);
-        let prepared = tokio::task::spawn_blocking(move || release::prepare(&shared, spec)).await;
+        let prepared = tokio::task::spawn_blocking(move || release::prepare(&shared, spec, purpose)).await;
         prepared.unwrap_or_else(|error| Err(ReleaseError::Host(error.to_string())))
     }
 

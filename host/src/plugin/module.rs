@@ -14,6 +14,7 @@ use super::{
     budget::Budgets,
     engine::Shared,
     fault::Fault,
+    outbound::Import,
     program::{BadExport, INTERFACE_VERSION, LoadError, Program, Rules},
     sandbox::{Sandbox, block_on, classify},
     wire,
@@ -150,6 +151,8 @@ pub struct Module {
     kind: Kind,
     description: Description,
     bytes: Arc<[u8]>,
+    /// What it imports: a channel alone imports anything.
+    pub(super) imports: Vec<Import>,
     pub(super) component: Component,
     pub(super) schema: jsonschema::Validator,
 }
@@ -270,8 +273,9 @@ pub(super) fn admit(shared: &Shared, bytes: Arc<[u8]>) -> Result<Arc<Module>, Ad
     check_header(&bytes, shared.module_bytes_max)?;
     let digest = ModuleDigest::of(&bytes);
     let component = compile(shared, digest, &bytes)?;
-    check_imports(shared, &component)?;
-    let kind = find_kind(shared, &component)?;
+    let kind = find_kind(shared, &component);
+    let imports = check_imports(shared, &component, kind.as_ref().is_ok_and(|kind| *kind == Kind::Channel))?;
+    let kind = kind?;
     let program = Program::load(&shared.small.linker, &component, kind).map_err(|error| match error {
         LoadError::Export(export) => AdmissionError::Export(export),
         LoadError::Link(why) => AdmissionError::Malformed(why),
@@ -280,7 +284,7 @@ pub(super) fn admit(shared: &Shared, bytes: Arc<[u8]>) -> Result<Arc<Module>, Ad
     let description = check_description(kind, wire, terms)?;
     let schema = jsonschema::draft202012::new(&description.config_schema)
         .map_err(|error| wrong("/config-schema", format!("it is not a JSON Schema: {error}")))?;
-    Ok(Arc::new(Module { digest, kind, description, bytes, component, schema }))
+    Ok(Arc::new(Module { digest, kind, description, bytes, imports, component, schema }))
 }
 
 fn check_header(bytes: &[u8], limit: usize) -> Result<(), AdmissionError> {
@@ -315,30 +319,42 @@ fn compile(shared: &Shared, digest: ModuleDigest, bytes: &[u8]) -> Result<Compon
     Ok(component)
 }
 
-/// Pure kinds import nothing. Types travel as an import of an interface that has nothing else: those may stay.
-fn check_imports(shared: &Shared, component: &Component) -> Result<(), AdmissionError> {
+/// Pure kinds import nothing, a channel what the host offers to channels. Types travel as an import of an interface that
+/// has nothing else: those may stay.
+fn check_imports(shared: &Shared, component: &Component, is_channel: bool) -> Result<Vec<Import>, AdmissionError> {
     let engine = &shared.small.engine;
+    let mut imports = Vec::new();
     for (name, import) in component.component_type().imports(engine) {
+        let known = Import::ALL.into_iter().find(|import| is_channel && import.interface() == name);
         let forbidden = match import.ty {
             ComponentItem::Type(_) => None,
             ComponentItem::ComponentInstance(interface) => interface
                 .exports(engine)
-                .find(|(_, item)| !matches!(item.ty, ComponentItem::Type(_)))
+                .find(|(function, item)| {
+                    let offered = known.is_some_and(|import| import.function() == *function);
+                    !matches!(item.ty, ComponentItem::Type(_)) && !offered
+                })
                 .map(|(function, _)| format!("{name}#{function}")),
             _ => Some(name.to_owned()),
         };
         if let Some(import) = forbidden {
-            return Err(AdmissionError::Import { fix: fix_for(&import), import });
+            return Err(AdmissionError::Import { fix: fix_for(&import, is_channel), import });
         }
+        imports.extend(known);
     }
-    Ok(())
+    Ok(imports)
 }
 
-fn fix_for(import: &str) -> &'static str {
-    if import.starts_with("wasi:") {
+fn fix_for(import: &str, is_channel: bool) -> &'static str {
+    if is_channel {
+        "a channel may import `fetch` of outbound-http, `hmac` of secrets and `send` of outbound-mail, each of this host's \
+         version; build for wasm32-unknown-unknown with the matching SDK"
+    } else if import.starts_with("wasi:") {
         "this kind is pure and no grant covers WASI; build for wasm32-unknown-unknown instead of a wasi target"
     } else if import.contains("outbound-http") {
         "the grant `outbound-http` exists for channels alone; a rule gets everything it may know as facts"
+    } else if import.contains("galenic:plugin/") {
+        "secrets and outbound-mail exist for channels alone; a rule gets everything it may know as facts"
     } else {
         "this kind is pure and imports nothing; ask for a fact instead, or take the value from the configuration"
     }
@@ -458,8 +474,11 @@ fn check_facts(kind: Kind, wanted: &[wire::WantedFact]) -> Result<Vec<&'static F
             let (asked, is) = (asked.name(), known.value_type.name());
             return Err(wrong(pointer, format!("`{}` is of type {is}, not {asked}", known.name)));
         }
-        if known.scope == Scope::Line && kind == Kind::TierRule {
-            return Err(wrong(pointer, format!("`{}` belongs to a line, and a tier rule has no lines", known.name)));
+        if kind == Kind::Channel {
+            return Err(wrong(pointer, "a channel is asked about messages, not about facts; want none"));
+        }
+        if let Some(why) = misplaced(kind, known) {
+            return Err(wrong(pointer, format!("`{}` {why}", known.name)));
         }
         if facts.iter().any(|other| other.name == known.name) {
             return Err(wrong(pointer, format!("`{}` is wanted twice", known.name)));
@@ -467,6 +486,23 @@ fn check_facts(kind: Kind, wanted: &[wire::WantedFact]) -> Result<Vec<&'static F
         facts.push(known);
     }
     Ok(facts)
+}
+
+/// Why a kind cannot want a fact: it is never asked about what the fact belongs to.
+fn misplaced(kind: Kind, fact: &Fact) -> Option<&'static str> {
+    let of_message = fact.name.starts_with("touch.");
+    match (kind, fact.scope) {
+        (Kind::EarningRule | Kind::CouponPolicy, Scope::Line) | (Kind::Scorer, Scope::Candidate) => None,
+        (Kind::TierRule, Scope::Line) => Some("belongs to a line, and a tier rule has no lines"),
+        (_, Scope::Line) => Some("belongs to a line; only earning rules and coupon policies have lines"),
+        (_, Scope::Candidate) => Some("belongs to a candidate; only scorers have candidates"),
+        (Kind::ContentGuard, Scope::Subject) if !of_message => {
+            Some("is none of a message; a content guard sees facts that begin with `touch.`")
+        }
+        (Kind::ContentGuard, Scope::Subject) => None,
+        (_, Scope::Subject) if of_message => Some("belongs to a message; only content guards see messages"),
+        (_, Scope::Subject) => None,
+    }
 }
 
 fn check_reasons(reasons: Vec<wire::ReasonText>) -> Result<Arc<[ReasonText]>, AdmissionError> {

@@ -8,6 +8,7 @@ use wasmtime::component::{
 };
 
 use super::{
+    channel::wire as channel,
     fault::Fault,
     sandbox::{Guest, Sandbox},
     wire,
@@ -45,6 +46,11 @@ functions! {
     Terms "terms" () -> Vec<wire::Term>;
     CheckTerms "check-terms" (&'a [wire::Value<'a>]) -> Result<(), Vec<wire::FieldError>>;
     EvaluateCarts "evaluate" (&'a [wire::Cart<'a>]) -> Vec<Vec<wire::Proposal>>;
+    ReadTraits "traits" () -> channel::Traits;
+    SendMessage "send" (channel::Message<'a>, channel::Moment<'a>, &'a [u8]) -> channel::Sent;
+    ParseReceipt "parse-receipt" (channel::Incoming<'a>, channel::Moment<'a>) -> Result<channel::Received, String>;
+    EvaluateCandidates "evaluate" (&'a [wire::ScoreRequest<'a>]) -> Vec<Vec<wire::Score>>;
+    CheckDrafts "check" (&'a [wire::Draft<'a>]) -> Vec<Vec<wire::Finding>>;
 }
 
 /// Where a component exports a function, known to have its type.
@@ -93,6 +99,9 @@ pub(super) enum Rules {
     Tier { tiers: Export<Tiers>, evaluate: Export<EvaluateTiers>, columns: Export<EvaluateColumns> },
     Earning { evaluate: Export<EvaluateActivities> },
     Coupon { terms: Export<Terms>, check: Export<CheckTerms>, evaluate: Export<EvaluateCarts> },
+    Channel { traits: Export<ReadTraits>, send: Export<SendMessage>, parse: Export<ParseReceipt> },
+    Scorer { evaluate: Export<EvaluateCandidates> },
+    Guard { check: Export<CheckDrafts> },
 }
 
 /// A component that can be instantiated, with its functions.
@@ -130,6 +139,13 @@ impl Program {
                 check: Export::find(&pre, &interface)?,
                 evaluate: Export::find(&pre, &interface)?,
             },
+            Kind::Channel => Rules::Channel {
+                traits: Export::find(&pre, &interface)?,
+                send: Export::find(&pre, &interface)?,
+                parse: Export::find(&pre, &interface)?,
+            },
+            Kind::Scorer => Rules::Scorer { evaluate: Export::find(&pre, &interface)? },
+            Kind::ContentGuard => Rules::Guard { check: Export::find(&pre, &interface)? },
         };
         let describe = Export::find(&pre, &interface)?;
         let configure = Export::find(&pre, &interface)?;

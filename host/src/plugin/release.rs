@@ -14,21 +14,28 @@ use super::{
     breaker::Breaker,
     budget::{BadBudget, Budgets, Grants},
     call::{Answered, Columns, Core, Health, Picks, Warm},
+    channel::{self, Delivered},
     coupon::CouponPolicies,
     earning::EarningRules,
     engine::Shared,
     fault::Fault,
+    guard::ContentGuards,
     metrics::{Metrics, ReleaseStats},
     module::{FieldError, Module},
+    outbound::Via,
     program::Program,
     sandbox::block_on,
+    score::Scorers,
     snapshot::{self, NoSnapshot},
     tier::{self, TierRules},
 };
 use crate::domain::{
+    channel::{ChannelTraits, Incoming, Message, Received},
     fact::{Facts, Value},
+    guard::{Draft, Finding},
     money::Points,
     rule::{Activity, Award, CartSubject, Code, Kind, Proposal, Tier, TierSubject, Verdict},
+    score::{Score, ScoreRequest},
 };
 
 /// Which release: the number counts up within a slot.
@@ -55,7 +62,8 @@ impl fmt::Display for ReleaseRef {
 pub enum Fallback {
     /// Nothing: the caller refuses.
     FailClosed,
-    /// Nothing: the caller goes on without an answer. A tier stays as it is, no points are earned, no offer applies.
+    /// Nothing: the caller goes on without an answer. A tier stays as it is, no points are earned, no offer applies,
+    /// nothing is recommended; a message that was not looked at is not sent.
     #[default]
     Skip,
     /// This answer, as JSON: `{"tier": "bronze"}`, or `{"points": 0, "pending_days": 7, "valid_months": 12}`.
@@ -108,6 +116,14 @@ pub enum ReleaseError {
         /// What is wrong and what would be right.
         why: String,
     },
+    /// A grant is missing, or names what does not exist.
+    #[error("the grant {pointer} is wrong: {why}")]
+    Grant {
+        /// Which grant.
+        pointer: String,
+        /// What is wrong and what would be right.
+        why: String,
+    },
     /// The fallback cannot be used.
     #[error("the fallback is wrong: {0}")]
     Fallback(String),
@@ -119,6 +135,15 @@ pub enum ReleaseError {
 fn list(fields: &[FieldError]) -> String {
     let field = |field: &FieldError| format!("{}: {}", field.pointer, field.message);
     fields.iter().map(field).collect::<Vec<_>>().join("; ")
+}
+
+/// What a release is prepared for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Purpose {
+    /// To answer. Whatever it imports must be granted.
+    Service,
+    /// To run a plugin's cases, which bring along what its vendor would answer.
+    Cases,
 }
 
 /// The fallback, with whatever it needs to answer.
@@ -169,8 +194,8 @@ impl Release {
     }
 
     /// What it may see.
-    pub fn grants(&self) -> Grants {
-        self.origin.grants
+    pub fn grants(&self) -> &Grants {
+        &self.origin.grants
     }
 
     /// What it may use up.
@@ -222,6 +247,17 @@ impl Release {
         self.call::<CouponPolicies>(carts).await
     }
 
+    /// For each member their recommended candidates.
+    pub async fn score(&self, requests: &[ScoreRequest]) -> Answered<Vec<Score>> {
+        self.call::<Scorers>(requests).await
+    }
+
+    /// For each message what it may not say. A message without an answer was not looked at: whatever the fallback, it
+    /// must not be sent. Only an empty list lets it pass.
+    pub async fn guard(&self, drafts: &[Draft]) -> Answered<Vec<Finding>> {
+        self.call::<ContentGuards>(drafts).await
+    }
+
     /// Asks the policy whether an offer's terms make sense.
     ///
     /// # Errors
@@ -229,6 +265,31 @@ impl Release {
     /// The outer [`Fault`] if the plugin failed or is no coupon policy; the inner list names the wrong terms.
     pub async fn check_terms(&self, terms: &[Value]) -> Result<Result<(), Vec<FieldError>>, Fault> {
         super::coupon::check_terms(&self.core, terms).await
+    }
+
+    /// What the host must know of the configured channel; of another kind that it takes nothing.
+    pub fn channel_traits(&self) -> ChannelTraits {
+        channel::traits(&self.core)
+    }
+
+    /// Tries once to deliver a message. There is no fallback: what cannot be sent is for the caller to repeat, and what
+    /// may have been sent is [`Attempt::Unknown`](crate::domain::channel::Attempt::Unknown).
+    pub async fn deliver(&self, message: &Message, now: Timestamp, nonce: [u8; 16]) -> Delivered {
+        channel::deliver(&self.core, message, now, nonce, Via::Network).await
+    }
+
+    /// Reads a vendor's report.
+    ///
+    /// # Errors
+    ///
+    /// The outer [`Fault`] if the plugin failed or is no channel; the inner text says why the report cannot be believed.
+    pub async fn parse_receipt(
+        &self,
+        incoming: &Incoming,
+        now: Timestamp,
+        nonce: [u8; 16],
+    ) -> Result<Result<Received, String>, Fault> {
+        channel::parse_receipt(&self.core, incoming, now, nonce, Via::Network).await
     }
 
     /// An instance that is kept between calls: faster, and its history may show in what it burns. For bulk work and
@@ -239,8 +300,11 @@ impl Release {
 }
 
 /// Prepares a release; blocks.
-pub(super) fn prepare(shared: &Shared, spec: ReleaseSpec) -> Result<Arc<Release>, ReleaseError> {
+pub(super) fn prepare(shared: &Shared, spec: ReleaseSpec, purpose: Purpose) -> Result<Arc<Release>, ReleaseError> {
     spec.budgets.check()?;
+    if purpose == Purpose::Service {
+        shared.egress.check(&spec.module, &spec.grants)?;
+    }
     check_config(&spec.module, &spec.config)?;
     let config = spec.config.to_string();
     let (component, snapshotted) = configured(shared, &spec.module, &config)?;
@@ -254,12 +318,14 @@ pub(super) fn prepare(shared: &Shared, spec: ReleaseSpec) -> Result<Arc<Release>
         program,
         configure: (!snapshotted).then_some(config),
         budgets: spec.budgets,
-        picks: Picks::of(&spec.module.description().facts, spec.grants),
+        picks: Picks::of(&spec.module.description().facts, &spec.grants),
         reasons: Arc::clone(&spec.module.description().reasons),
         tiers: Arc::default(),
+        channel: None,
         module: spec.module,
     };
     core.tiers = block_on(try_out(&core))?;
+    core.channel = block_on(channel::prepare(&core, &shared.egress, &spec.grants))?;
     let ready = resolve(&spec.fallback, spec.previous.as_deref(), &core)?;
     let origin = Origin { config: spec.config, grants: spec.grants, fallback: spec.fallback, snapshotted };
     Ok(Arc::new(Release { core: Arc::new(core), ready, origin }))
@@ -276,6 +342,10 @@ fn check_config(module: &Module, config: &Json) -> Result<(), ReleaseError> {
 
 /// The component that fresh sandboxes start from, and whether it is already configured.
 fn configured(shared: &Shared, module: &Module, config: &str) -> Result<(Component, bool), ReleaseError> {
+    if module.kind() == Kind::Channel {
+        // It imports what no snapshot carries.
+        return Ok((module.component.clone(), false));
+    }
     let engine = &shared.small.engine;
     let key = shared.artefacts.key(&[b"snapshot", module.digest().as_bytes(), config.as_bytes()]);
     match shared.artefacts.load(engine, key) {
@@ -306,11 +376,14 @@ async fn try_out(core: &Core) -> Result<Arc<[Tier]>, ReleaseError> {
     let mut sandbox = match core.open(1).await {
         Ok(Ok(sandbox)) => sandbox,
         Ok(Err(fields)) => return Err(ReleaseError::Config(fields)),
+        Err(fault) if core.module.kind() == Kind::Channel => return Err(ReleaseError::Configure(fault)),
         Err(fault) => return Err(ReleaseError::Start(fault)),
     };
     match core.module.kind() {
         Kind::TierRule => tier::read_tiers(core, &mut sandbox).await,
-        Kind::EarningRule | Kind::CouponPolicy => Ok(Arc::default()),
+            Kind::EarningRule | Kind::CouponPolicy | Kind::Scorer | Kind::ContentGuard | Kind::Channel => {
+                Ok(Arc::default())
+            }
     }
 }
 
@@ -320,6 +393,9 @@ fn resolve(fallback: &Fallback, previous: Option<&Release>, core: &Core) -> Resu
         Fallback::FailClosed => Ok(Ready::FailClosed),
         Fallback::Skip => Ok(Ready::Skip),
         Fallback::Default(json) => default_answer(json, core).map_err(wrong),
+        Fallback::PreviousRelease if core.module.kind() == Kind::Channel => {
+            Err(wrong("a channel has none, another release could send a message twice; use `skip`".to_owned()))
+        }
         Fallback::PreviousRelease => {
             let previous = previous.ok_or_else(|| wrong("there is no previous release to fall back to".to_owned()))?;
             if previous.core.module.kind() != core.module.kind() {
@@ -361,5 +437,10 @@ fn default_answer(json: &Json, core: &Core) -> Result<Ready, String> {
         Kind::CouponPolicy => {
             Err("a coupon policy has no default answer; use `skip`, which applies no offer".to_owned())
         }
+        Kind::Scorer => Err("a scorer has no default answer; use `skip`, which recommends nothing".to_owned()),
+        Kind::ContentGuard => {
+            Err("a content guard has no default answer; use `fail-closed`, which lets no message pass".to_owned())
+        }
+        Kind::Channel => Err("a channel has no default answer; use `skip`".to_owned()),
     }
 }

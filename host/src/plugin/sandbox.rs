@@ -8,7 +8,11 @@ use wasmtime::{
     component::{Instance, InstancePre},
 };
 
-use super::{budget::Budgets, fault::Fault};
+use super::{
+    budget::Budgets,
+    fault::Fault,
+    outbound::{NotNow, Session},
+};
 
 /// Every module is at most this many core instances, memories and tables (the encoder makes one of each; shims add a few).
 pub(super) const CORE_INSTANCES_MAX: u32 = 8;
@@ -23,6 +27,8 @@ pub(super) struct Guest {
     memory_max: usize,
     table_elements_max: usize,
     deadline: Instant,
+    /// What a channel may reach while it is called; nothing at other times, and for other kinds.
+    pub(super) session: Option<Session>,
 }
 
 /// The limiter refused: the guest's growth traps with this.
@@ -71,6 +77,7 @@ pub(super) fn new_store(engine: &wasmtime::Engine, budgets: &Budgets, items: usi
             memory_max: budgets.memory_bytes as usize,
             table_elements_max: budgets.table_elements as usize,
             deadline: Instant::now() + budgets.wall(),
+            session: None,
         },
     )?;
     store.limiter(|guest| guest);
@@ -140,6 +147,9 @@ pub(super) fn classify(error: &wasmtime::Error, budgets: &Budgets, items: usize)
     }
     if error.is::<PoolConcurrencyLimitError>() {
         return Fault::PoolBusy(0);
+    }
+    if let Some(early) = error.downcast_ref::<NotNow>() {
+        return Fault::Trap(early.to_string());
     }
     match error.downcast_ref::<Trap>() {
         Some(Trap::OutOfFuel) => Fault::OutOfFuel(budgets.fuel_for(items)),

@@ -11,7 +11,11 @@ use std::{
 use jiff::{SignedDuration, Timestamp, tz::TimeZone};
 use tempfile::TempDir;
 
-use super::{Caller, Idempotency, Services, Settings, offers::NewOffer};
+use super::{
+    Caller, Idempotency, Services, Settings,
+    offers::NewOffer,
+    reach::{EngineOutlets, Reach},
+};
 use crate::{
     clock::Clock,
     domain::{
@@ -21,6 +25,7 @@ use crate::{
     ids::{Id as _, Ids, KeyId, PartnerId},
     members::vault::Vault,
     plugin::{Decisions, Engine, EngineConfig},
+    reach::secrets::Secrets,
     store::{Barrier, SledOptions, Store},
 };
 
@@ -143,11 +148,14 @@ fn services(dir: &TempDir, store: Store, beside: Beside, seed: u64) -> Services 
         points_value_per_100: Money::new(100),
         points_most: BasisPoints::new(5_000),
         coupons_per_quote: 20,
+        reach: super::settings::ReachSettings::standard(),
     };
+    let engine = Arc::new(engine);
     Services {
         store,
         vault: beside.vault,
-        engine: Arc::new(engine),
+        reach: Arc::new(Reach::new(Secrets::new(&[5; 32]), Arc::new(EngineOutlets::new(engine.clone())))),
+        engine,
         decisions: beside.decisions,
         clock: Arc::new(Clock::manual(start)),
         ids: Arc::new(Ids::seeded(seed)),

@@ -20,6 +20,7 @@ use crate::{
     domain::{
         member::{ExternalId, HeldTier, Member, MemberState, Patient, Profile, Relation, Revision, TierCause},
         money::Money,
+        touch::Language,
     },
     events::{self, What},
     ids::{MemberId, PartnerId},
@@ -37,6 +38,10 @@ pub struct NewMember {
     pub external_id: Option<ExternalId>,
     /// Personal data.
     pub profile: Profile,
+    /// The IANA name of the zone they live in.
+    pub zone: Option<String>,
+    /// The language they read.
+    pub language: Option<Language>,
 }
 
 impl Services {
@@ -55,11 +60,13 @@ impl Services {
         let now = self.clock.now();
         let mut checks = Checks::default();
         profile::check(&mut checks, &new.profile, self.today(now));
+        profile::check_zone(&mut checks, new.zone.as_deref());
         checks.finish()?;
         if let Some(done) = once.before(&self.store).await? {
             return Ok(done);
         }
-        let member = self.new_member(caller.partner, new.external_id, now)?;
+        let mut member = self.new_member(caller.partner, new.external_id, now)?;
+        (member.zone, member.language) = (new.zone, new.language);
         let (id, wanted) = (member.id, member.clone());
         self.store.read(move |tx| external_id_is_free(tx, &wanted)).await?;
         // The vault is on disk no later than the commit. Keys that no commit follows seal nothing and harm nobody.
@@ -148,7 +155,7 @@ impl Services {
             let mut profile = self.unseal(id, &before)?;
             change.clone().apply(&mut profile);
             let after = self.seal(id, &profile)?;
-            let once = once.clone();
+            let (once, change) = (once.clone(), change.clone());
             let run = self.store.run(now, move |tx| {
                 once.once(tx, |tx| {
                     let mut member = active_member(tx, caller, id)?;
@@ -157,6 +164,7 @@ impl Services {
                         return Err(Error::Busy);
                     }
                     tx.put(&PROFILES, &id, &after)?;
+                    change.clone().apply_open(&mut member);
                     put_moved(tx, &mut member)?;
                     events::append(tx, id, [What::Updated])?;
                     Ok(member)
@@ -223,6 +231,8 @@ impl Services {
             self_patient: self.ids.unordered(),
             lifetime_net_spend: Money::ZERO,
             lifetime_paid_orders: 0,
+            zone: None,
+            language: None,
         })
     }
 
@@ -255,7 +265,7 @@ impl Services {
         sealed.map_err(destroyed_is_erased)
     }
 
-    fn unseal(&self, id: MemberId, sealed: &[u8]) -> Result<Profile, Error> {
+    pub(super) fn unseal(&self, id: MemberId, sealed: &[u8]) -> Result<Profile, Error> {
         let plain =
             self.vault.open(id, KeyClass::Profile, PROFILES.name().as_bytes(), sealed).map_err(destroyed_is_erased)?;
         minicbor::decode(&plain).map_err(|error| {
@@ -265,7 +275,7 @@ impl Services {
 }
 
 /// Between the destruction of a key and the commit of the erasure the member still looks active.
-fn destroyed_is_erased(error: VaultError) -> Error {
+pub(super) fn destroyed_is_erased(error: VaultError) -> Error {
     match error {
         VaultError::Erased => Error::Erased,
         other => Error::Vault(other),

@@ -18,6 +18,8 @@ pub mod order;
 pub mod page;
 pub mod points;
 pub mod products;
+pub mod reach;
+pub mod recommend;
 pub mod releases;
 pub mod rules;
 pub mod settings;
@@ -57,6 +59,8 @@ pub struct Services {
     pub shelf: Arc<releases::Shelf>,
     /// How releases of the tier slot take over from each other.
     pub tier_policies: Arc<rules::TierPolicies>,
+    /// What reaching members needs beyond the store.
+    pub reach: Arc<reach::Reach>,
     /// What time it is.
     pub clock: Arc<Clock>,
     /// Where ids come from.

@@ -9,6 +9,8 @@
 //! | `tier-rule` | [`TierRule`] | [`export_tier_rule!`] | which tier a member holds |
 //! | `earning-rule` | [`EarningRule`] | [`export_earning_rule!`] | how many points an activity earns |
 //! | `coupon-policy` | [`CouponPolicy`] | [`export_coupon_policy!`] | what offers are worth for a cart |
+//! | `scorer` | [`Scorer`] | [`export_scorer!`] | what a member might want, and why |
+//! | `content-guard` | [`ContentGuard`] | [`export_content_guard!`] | what a message may not say |
 //!
 //! # A first plugin from nothing
 //!
@@ -169,6 +171,7 @@ mod arena;
 #[doc(hidden)]
 pub mod bindings;
 mod config;
+pub mod content_guard;
 pub mod coupon_policy;
 pub mod earning_rule;
 pub mod facts;
@@ -176,6 +179,7 @@ pub mod facts;
 pub mod glue;
 mod map;
 mod reasons;
+pub mod scorer;
 pub mod terms;
 #[cfg(not(target_family = "wasm"))]
 pub mod testing;
@@ -190,12 +194,14 @@ pub use serde;
 /// The shapes that every kind shares; `wit/v0/types.wit` documents them.
 pub use bindings::exports::galenic::plugin::types;
 pub use config::{Config, Errors};
+pub use content_guard::ContentGuard;
 pub use coupon_policy::CouponPolicy;
 pub use earning_rule::EarningRule;
 pub use facts::Facts;
 pub use glue::About;
 pub use map::Map;
 pub use reasons::ReasonCode;
+pub use scorer::Scorer;
 pub use terms::Terms;
 pub use tier_rule::TierRule;
 pub use types::{FieldError, Parameter, Reason};
@@ -206,9 +212,13 @@ pub mod prelude {
     pub use crate::{
         About, BasisPoints, Errors, Facts as _, FieldError, Instant, Map, Money, Points, Reason, ReasonCode, about,
         config,
+        content_guard::{ContentGuard, Draft, Finding},
         coupon_policy::{Cart, CouponPolicy, Proposal},
         earning_rule::{Award, EarningRule},
-        export_coupon_policy, export_earning_rule, export_tier_rule, facts, reasons, terms,
+        export_content_guard, export_coupon_policy, export_earning_rule, export_scorer, export_tier_rule, facts,
+        reasons,
+        scorer::{self, Score, Scorer, Shelf},
+        terms,
         tier_rule::{self, Tier, TierConfig, TierRule, Verdict},
     };
 }

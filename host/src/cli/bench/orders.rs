@@ -95,7 +95,7 @@ fn config(data: &std::path::Path) -> Config {
 impl Shop {
     async fn open(dir: &std::path::Path, members: usize) -> anyhow::Result<Self> {
         let secret = "bench-operator-key".to_owned();
-        let secrets = Secrets { operator_key: Some(secret.clone()), master_key: Some([7; 32]) };
+        let secrets = Secrets { operator_key: Some(secret.clone()), master_key: Some([7; 32]), ..Secrets::default() };
         let at: Timestamp = "2026-03-15T04:00:00Z".parse()?;
         let app = App::open(config(dir), &secrets, Clock::manual(at), Ids::seeded(1)).await?;
         let server = app.start(SocketAddr::from(([127, 0, 0, 1], 0))).await?;
@@ -125,7 +125,7 @@ impl Shop {
     async fn restart(self, dir: &std::path::Path) -> anyhow::Result<Duration> {
         self.server.stop().await?;
         let begun = Instant::now();
-        let secrets = Secrets { operator_key: None, master_key: Some([7; 32]) };
+        let secrets = Secrets { operator_key: None, master_key: Some([7; 32]), ..Secrets::default() };
         let app = App::open(config(dir), &secrets, Clock::System, Ids::random()).await?;
         let server = app.start(SocketAddr::from(([127, 0, 0, 1], 0))).await?;
         let took = begun.elapsed();

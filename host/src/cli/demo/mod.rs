@@ -95,7 +95,7 @@ async fn start(data: PathBuf, at: Timestamp) -> anyhow::Result<(Running, String)
     config.limits.requests_per_second = 0;
     super::start_log(&config.log)?;
     let secret: String = Ids::random().bytes::<32>().iter().map(|byte| format!("{byte:02x}")).collect();
-    let secrets = Secrets { operator_key: Some(secret.clone()), master_key: None };
+    let secrets = Secrets { operator_key: Some(secret.clone()), master_key: None, ..Secrets::default() };
     let app = App::open(config, &secrets, Clock::manual(at), Ids::seeded(history::SEED)).await?;
     Ok((app.start(SocketAddr::from(([127, 0, 0, 1], 0))).await?, secret))
 }

@@ -6,6 +6,9 @@ mod modules;
 mod offers;
 mod slots;
 mod status;
+mod suppressions;
+mod templates;
+mod touches;
 
 use utoipa_axum::router::OpenApiRouter;
 
@@ -20,4 +23,7 @@ pub(super) fn routes() -> OpenApiRouter<Api> {
         .merge(keys::routes())
         .merge(status::routes())
         .merge(clock::routes())
+        .merge(templates::routes())
+        .merge(suppressions::routes())
+        .merge(touches::routes())
 }

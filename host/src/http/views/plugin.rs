@@ -88,6 +88,26 @@ pub(crate) struct GrantsView {
     personal: bool,
     /// Facts of health.
     health: bool,
+    /// Where a channel may send requests.
+    http: Vec<HttpGrantView>,
+    /// The secrets a channel may sign with, by their names in the host's configuration.
+    secrets: Vec<String>,
+    /// The configured SMTP server a channel may use.
+    mail: Option<String>,
+}
+
+/// One place that a channel may send requests to; a request must fit it exactly.
+#[derive(ToSchema)]
+#[schema(as = HttpGrant)]
+#[allow(dead_code, reason = "describes `HttpGrant`, which JSON shows as it is")]
+pub(crate) struct HttpGrantView {
+    /// `https` or `http`.
+    scheme: String,
+    /// A name in lower case, or an address.
+    host: String,
+    port: u16,
+    /// Whether it may resolve to an address that is not public.
+    private: bool,
 }
 
 /// What a release may use up per call; fuel and sizes count per item.

@@ -23,6 +23,8 @@
 //! | `facts` | facts by name; one that is left out or `null` is absent | `{}` |
 //! | `lines` | for each cart line its `line.…` facts by name (earning rules, coupon policies) | `[]` |
 //! | `offers` | for each offer its terms by name (coupon policies) | `[]` |
+//! | `candidates` | for each candidate `{"facts": {…}, "purchased_at": […]}`: its `candidate.…` facts by name and when the member bought it, newest first (scorers) | `[]` |
+//! | `parts` | what the reader of the message sees (content guards) | `[]` |
 //! | `expect` | what must come out | required |
 //!
 //! Numbers stand in the smallest unit, as everywhere: money in minor units, rates in basis points. An `instant` is RFC 3339
@@ -35,6 +37,8 @@
 //! | tier-rule | `{"tier": "bronze", "reasons": […]}`, the tier by its code |
 //! | earning-rule | `{"points": 158, "pending_days": 7, "valid_months": 12, "reasons": […]}` |
 //! | coupon-policy | a list, for each offer one of: `{"outcome": "declined", "reasons": […]}`, `{"outcome": "shared", "amount": 2000, "lines": [0, 1], …}`, `{"outcome": "lines", "amounts": [[0, 500], [2, 80]], …}`, `{"outcome": "delivery", "amount": 600, …}`; `{"refused": ["/amount"]}` where `check-terms` refuses the offer at exactly these pointers |
+//! | scorer | a list, the highest value first and equal ones in the order of the candidates: `{"candidate": 0, "shelf": "buy-again", "value": 1.25, "reasons": […]}`; values are rounded to four places and always spelled with a point: `2.0` |
+//! | content-guard | a list of findings as the guard gave them: `{"part": 0, "start": 6, "end": 12, "text": "根治", "reason": ["absolute-term", …]}`; `text` is the piece of the part |
 //! | any | `{"refused": ["/tiers/0/from"]}` where `configure` refuses the configuration at exactly these pointers |
 //!
 //! A reason is a list: its code, then its parameters, each `{"integer": …}`, `{"money": …}`, `{"points": …}`,
@@ -43,7 +47,8 @@
 //! # What is checked besides
 //!
 //! The limits of the contract (`wit/v0`): names, sizes, unique codes, the number of parameters against the placeholders of
-//! both texts, no negative award, no discount above what the lines cost. For tier rules also that bulk evaluation by
+//! both texts, no negative award, no discount above what the lines cost, no candidate scored twice, no finding that begins
+//! or ends inside a character. For tier rules also that bulk evaluation by
 //! columns agrees with single verdicts, at the facts of every case and at their neighbours.
 
 mod case;
@@ -51,7 +56,7 @@ mod contract;
 mod kinds;
 
 use case::{Case, compare};
-pub use kinds::{coupon_policy, earning_rule, tier_rule};
+pub use kinds::{content_guard, coupon_policy, earning_rule, scorer, tier_rule};
 use serde_json::{Value as Json, json};
 
 use crate::types::FieldError;
