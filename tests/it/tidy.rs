@@ -34,15 +34,17 @@ const KNOWS: &[(&str, &[&str])] = &[
     ("scheduler", &["domain", "ids", "store"]),
     ("events", &["domain", "ids", "store"]),
     ("members", &["domain", "ids", "store"]),
-    ("service", &["clock", "domain", "events", "ids", "ledger", "members", "plugin", "pricing", "scheduler", "store"]),
-    ("http", &["domain", "ids", "ledger", "plugin", "pricing", "service", "store"]),
-    ("cli", &["app", "clock", "domain", "http", "ids", "ledger", "plugin", "service", "store"]),
+    ("backup", &["members", "plugin", "store"]),
+    ("service", &["backup", "clock", "domain", "events", "ids", "ledger", "members", "plugin", "pricing", "scheduler", "store"]),
+    ("http", &["backup", "domain", "ids", "ledger", "plugin", "pricing", "service", "store"]),
+    ("cli", &["app", "backup", "clock", "domain", "http", "ids", "ledger", "members", "plugin", "service", "store"]),
     ("main", &["cli"]),
 ];
 
 /// Who may look at a clock of the machine, and what for.
 const CLOCKS: &[(&str, &str)] = &[
     ("clock.rs", "is where time comes from"),
+    ("backup/make.rs", "takes no more than its share"),
     ("cli/", "measures what people wait for"),
     ("http/extract/auth.rs", "counts requests per second"),
     ("http/limits.rs", "counts requests per second"),

@@ -274,17 +274,9 @@ impl Vault {
         cipher.decrypt(&XNonce::from(*nonce), payload).map_err(|_| VaultError::Tampered)
     }
 
-    /// Whether the member's key is there and was not destroyed.
-    ///
-    /// # Errors
-    ///
-    /// [`VaultError::Io`].
-    pub fn is_live(&self, member: MemberId, class: KeyClass) -> Result<bool, VaultError> {
-        match self.slot(member, class) {
-            Ok((_, slot)) => Ok(slot[0] == LIVE),
-            Err(VaultError::Unknown) => Ok(false),
-            Err(error) => Err(error),
-        }
+    /// Whether the member has, or had, such a key.
+    pub fn knows(&self, member: MemberId, class: KeyClass) -> bool {
+        self.lock().slots.contains_key(&(member, class))
     }
 
     /// Hands the file to `each`, part by part, as it is on disk; keys that are added or destroyed meanwhile may be in it.

@@ -22,7 +22,7 @@ use super::{
     error::{OpenError, StoreError},
     overlay::{Bytes, Pair},
     record::{STORED_BYTES_MAX, chunks_of, is_whole},
-    sled::Disk,
+    sled::{Disk, Space},
     table::{KEY_BYTES_MAX, Seq, all_tables, tag_of},
     tx::WRITES_MAX,
     writer::Handle,
@@ -197,6 +197,7 @@ fn page(handle: &Handle, from: Vec<u8>) -> Result<(Vec<u8>, Option<Vec<u8>>), St
 /// Until [`Import::finish`] returns it is not one that anybody should open: make it beside its place and rename it.
 pub struct Import {
     disk: Disk,
+    space: Space,
     batch: Vec<(Bytes, Option<Bytes>)>,
     unsynced: usize,
 }
@@ -213,7 +214,8 @@ impl Import {
             return Err(OpenError::NotAStore { dir: dir.into(), reason });
         }
         let (disk, _) = Disk::open(dir, options)?;
-        Ok(Self { disk, batch: Vec::new(), unsynced: 0 })
+        let space = Space::new(dir, options.reserve_bytes);
+        Ok(Self { disk, space, batch: Vec::new(), unsynced: 0 })
     }
 
     /// Takes the next piece.
@@ -249,7 +251,9 @@ impl Import {
     }
 
     fn apply(&mut self, seq: Seq) -> Result<(), StoreError> {
+        self.space.check()?;
         let bytes = self.disk.apply(self.batch.drain(..), seq).map_err(cannot_write)?;
+        self.space.used(bytes);
         self.unsynced += bytes;
         if self.unsynced >= SYNC_EVERY_BYTES {
             self.disk.sync().map_err(cannot_write)?;

@@ -1,5 +1,6 @@
 //! `/ops/v1`: what operators call.
 
+mod backups;
 mod clock;
 mod keys;
 mod modules;
@@ -20,4 +21,5 @@ pub(super) fn routes() -> OpenApiRouter<Api> {
         .merge(keys::routes())
         .merge(status::routes())
         .merge(clock::routes())
+        .merge(backups::routes())
 }

@@ -28,7 +28,7 @@ pub(crate) use self::{
     points::{BalancesView, EntryView},
     product::{ImportedView, ProductView},
     reason::{Show, Texts},
-    status::{LedgerView, StatsView},
+    status::{LedgerView, StatsView, VerifiedView},
 };
 use crate::domain::money::Money;
 
