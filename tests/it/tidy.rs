@@ -35,7 +35,10 @@ const KNOWS: &[(&str, &[&str])] = &[
     ("events", &["domain", "ids", "store"]),
     ("members", &["domain", "ids", "store"]),
     ("backup", &["members", "plugin", "store"]),
-    ("service", &["backup", "clock", "domain", "events", "ids", "ledger", "members", "plugin", "pricing", "scheduler", "store"]),
+    (
+        "service",
+        &["backup", "clock", "domain", "events", "ids", "ledger", "members", "plugin", "pricing", "scheduler", "store"],
+    ),
     ("http", &["backup", "domain", "ids", "ledger", "plugin", "pricing", "service", "store"]),
     ("cli", &["app", "backup", "clock", "domain", "http", "ids", "ledger", "members", "plugin", "service", "store"]),
     ("main", &["cli"]),

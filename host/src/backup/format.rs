@@ -122,7 +122,8 @@ impl<W: Write> Writer<W> {
     pub fn finish(mut self, program: &str, made_at: jiff::Timestamp, seq: u64) -> Result<Manifest, BackupError> {
         let parts = std::mem::take(&mut self.parts);
         let manifest = Manifest { format: FORMAT, program: program.to_owned(), made_at, seq, parts };
-        let json = serde_json::to_vec(&manifest).map_err(|error| BackupError::io("write the manifest")(error.into()))?;
+        let json =
+            serde_json::to_vec(&manifest).map_err(|error| BackupError::io("write the manifest")(error.into()))?;
         self.frame(MANIFEST, &json)?;
         let seal = self.whole.clone().finalize();
         self.frame(SEAL, &seal)?;

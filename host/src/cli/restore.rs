@@ -83,7 +83,8 @@ pub(super) async fn run(args: RestoreArgs) -> anyhow::Result<ExitCode> {
 
 /// `DIR.restoring`, beside the directory, so that a rename moves it there in one step.
 fn beside(data: &Path) -> anyhow::Result<PathBuf> {
-    let mut name = data.file_name().with_context(|| format!("{} is no name of a directory", data.display()))?.to_owned();
+    let mut name =
+        data.file_name().with_context(|| format!("{} is no name of a directory", data.display()))?.to_owned();
     name.push(".restoring");
     Ok(data.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new(".")).join(name))
 }

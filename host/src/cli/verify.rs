@@ -83,9 +83,8 @@ fn open(config: &Config) -> anyhow::Result<(PathBuf, Store)> {
     let dir = config.store.data.join("store");
     anyhow::ensure!(dir.is_dir(), "{} holds no store", config.store.data.display());
     let opened = Store::open(&dir, config.sled_options(), Vec::new());
-    let store = opened.with_context(|| {
-        format!("cannot open {}: if a server runs, ask it with POST /ops/v1/verify", dir.display())
-    })?;
+    let store = opened
+        .with_context(|| format!("cannot open {}: if a server runs, ask it with POST /ops/v1/verify", dir.display()))?;
     Ok((dir, store))
 }
 

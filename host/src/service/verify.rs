@@ -8,9 +8,9 @@ use std::sync::Arc;
 
 use super::tables::{
     ACTIVE_RELEASES, AUTOMATIC_OFFERS, COUPONS, COUPONS_BY_EXTERNAL_ID, COUPONS_ISSUED, COUPONS_OF_MEMBER, DAY_TOTALS,
-    IDEMPOTENCY, KEYS, KEYS_BY_ID, MEMBERS, MEMBERS_BY_EXTERNAL_ID, MEMBERS_OF_PARTNER, MODULES, OFFERS, OFFERS_BY_CODE,
-    ORDERS, ORDERS_BY_EXTERNAL_ID, ORDERS_OF_MEMBER, PARTNERS, PATIENTS, PRODUCTS, PRODUCTS_BY_EXTERNAL_ID, PROFILES,
-    QUOTES, RELEASES,
+    IDEMPOTENCY, KEYS, KEYS_BY_ID, MEMBERS, MEMBERS_BY_EXTERNAL_ID, MEMBERS_OF_PARTNER, MODULES, OFFERS,
+    OFFERS_BY_CODE, ORDERS, ORDERS_BY_EXTERNAL_ID, ORDERS_OF_MEMBER, PARTNERS, PATIENTS, PRODUCTS,
+    PRODUCTS_BY_EXTERNAL_ID, PROFILES, QUOTES, RELEASES,
 };
 use crate::{
     domain::{
@@ -178,11 +178,7 @@ fn must_be<K: Key, V: Record + PartialEq>(
     Ok(())
 }
 
-async fn members(
-    store: &Store,
-    vault: Option<Arc<Vault>>,
-    report: &mut ReferencesReport,
-) -> Result<(), StoreError> {
+async fn members(store: &Store, vault: Option<Arc<Vault>>, report: &mut ReferencesReport) -> Result<(), StoreError> {
     each(store, report, MEMBERS, move |tx, id, member, problems| {
         member_refers(tx, member, problems)?;
         // A key may be destroyed a moment before its member is erased: only one that never was is wrong.
@@ -223,7 +219,11 @@ fn member_refers(tx: &mut Tx<'_>, member: &Member, problems: &mut Problems) -> R
     }
     let profile = tx.get(&PROFILES, &id)?.is_some();
     if profile != (member.state == MemberState::Active) {
-        problems.push(format!("{id} is {:?}, and a profile is {}there", member.state, if profile { "" } else { "not " }));
+        problems.push(format!(
+            "{id} is {:?}, and a profile is {}there",
+            member.state,
+            if profile { "" } else { "not " }
+        ));
     }
     Ok(())
 }
@@ -296,9 +296,7 @@ async fn orders(store: &Store, report: &mut ReferencesReport) -> Result<(), Stor
                 must_have(tx, &ORDERS, &OrderId::from_bits(key.subject), who, problems)
             }
             TimerKind::ExpirePoints => must_have(tx, &MEMBERS, &MemberId::from_bits(key.subject), who, problems),
-            TimerKind::ExpireCoupon => {
-                must_have(tx, &COUPONS, &CouponId::from_bits(key.subject), who, problems)
-            }
+            TimerKind::ExpireCoupon => must_have(tx, &COUPONS, &CouponId::from_bits(key.subject), who, problems),
         }
     })
     .await?;

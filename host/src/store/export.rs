@@ -95,7 +95,8 @@ fn take_write<'a>(from: &mut &'a [u8]) -> Result<(&'a [u8], Option<&'a [u8]>), S
         return Ok((key, None));
     }
     let value_bytes = usize::try_from(value_bytes).ok().filter(|bytes| *bytes <= 2 * STORED_BYTES_MAX);
-    let (value, rest) = rest.split_at_checked(value_bytes.ok_or_else(|| wrong("a value is too long"))?).ok_or_else(short)?;
+    let (value, rest) =
+        rest.split_at_checked(value_bytes.ok_or_else(|| wrong("a value is too long"))?).ok_or_else(short)?;
     *from = rest;
     Ok((key, Some(value)))
 }

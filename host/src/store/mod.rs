@@ -35,6 +35,7 @@ use std::{path::Path, sync::Arc};
 
 use jiff::Timestamp;
 
+pub use self::sled::wait_until_released;
 pub use self::{
     compact::{CompactError, Compacted, compact},
     error::{OpenError, StoreError},
@@ -50,7 +51,6 @@ use self::{
     sled::{Disk, Space},
     writer::Handle,
 };
-pub use self::sled::wait_until_released;
 
 /// Something beside the store that transactions refer to: it must be on disk no later than they are.
 ///

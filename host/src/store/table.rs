@@ -153,7 +153,12 @@ pub(super) fn chunk_key(row_key: &[u8], chunk: u16) -> Vec<u8> {
 pub(super) fn all_tables(from: Option<Vec<u8>>) -> Range {
     let mut first = Vec::new();
     start_key(1, &mut first);
-    Range { from: from.unwrap_or(first), until: (PROGRAMME + 1).to_be_bytes().to_vec(), reverse: false, limit: usize::MAX }
+    Range {
+        from: from.unwrap_or(first),
+        until: (PROGRAMME + 1).to_be_bytes().to_vec(),
+        reverse: false,
+        limit: usize::MAX,
+    }
 }
 
 /// The tag in the whole key of a row, and the row that it is a chunk of, with the chunk's number; `None` if it is no
