@@ -5,7 +5,8 @@
 //! demo and for tests.
 //!
 //! The data directory: `store/` the ordered map, `decisions/` recorded decisions, `vault/` the keys of personal data,
-//! `modules/` plugin bytes by digest, `cache/` compiled plugins, `master.key` where the environment brings none.
+//! `modules/` plugin bytes by digest, `cache/` compiled plugins, `erasures.log` which keys were destroyed, `master.key`
+//! where the environment brings none.
 
 use std::{
     fs,
@@ -38,6 +39,8 @@ use crate::{
     store::{Barrier, Store, StoreError},
 };
 
+/// Where the master key lies if the environment brings none.
+const MASTER_KEY_FILE: &str = "master.key";
 /// Timers are looked for this often.
 const TIMERS_EVERY: Duration = Duration::from_secs(1);
 /// Timers fired in one go; the rest follows at once.
@@ -83,7 +86,6 @@ impl App {
     ///
     /// Names what cannot be opened, and why.
     pub async fn open(config: Config, secrets: &Secrets, clock: Clock, ids: Ids) -> anyhow::Result<Self> {
-        choose_crypto();
         let master_key = master_key(&config.store.data, secrets)?;
         let services = open_services(&config, secrets, master_key, clock, ids).await?;
         services.restore_releases().await.context("cannot restore the plugin releases")?;
@@ -189,11 +191,6 @@ impl Running {
     }
 }
 
-/// Makes ring the provider of TLS for every client of this process; one chosen before stays.
-pub fn choose_crypto() {
-    let _chosen_before = rustls::crypto::ring::default_provider().install_default();
-}
-
 /// A listener on an address.
 ///
 /// # Errors
@@ -277,25 +274,50 @@ fn engine_config(config: &Config) -> EngineConfig {
 ///
 /// If the file cannot be read or made, or holds no key.
 pub fn master_key(data: &Path, secrets: &Secrets) -> anyhow::Result<[u8; 32]> {
-    if let Some(key) = secrets.master_key {
+    if let Some(key) = known_master_key(data, secrets)? {
         return Ok(key);
     }
-    let path = data.join("master.key");
-    match fs::read_to_string(&path) {
-        Ok(text) => {
-            key_bytes(&text).with_context(|| format!("{} holds no key of 64 hexadecimal digits", path.display()))
-        }
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-            let key: [u8; 32] = Ids::random().bytes();
-            write_key(data, &path, &key).with_context(|| format!("cannot make {}", path.display()))?;
-            tracing::warn!(
-                path = %path.display(),
-                "made a master key beside the data: back it up apart from it, or set GALENIC_MASTER_KEY"
-            );
-            Ok(key)
-        }
-        Err(error) => Err(error).with_context(|| format!("cannot read {}", path.display())),
+    let key: [u8; 32] = Ids::random().bytes();
+    let path = write_master_key(data, &key)?;
+    tracing::warn!(
+        path = %path.display(),
+        "made a master key beside the data: back it up apart from it, or set GALENIC_MASTER_KEY"
+    );
+    Ok(key)
+}
+
+/// The key that seals all other keys, if there is one already.
+///
+/// # Errors
+///
+/// If the file cannot be read, or holds no key.
+pub fn known_master_key(data: &Path, secrets: &Secrets) -> anyhow::Result<Option<[u8; 32]>> {
+    if secrets.master_key.is_some() {
+        return Ok(secrets.master_key);
     }
+    let path = data.join(MASTER_KEY_FILE);
+    if path.exists() { read_master_key(&path).map(Some) } else { Ok(None) }
+}
+
+/// A key of 64 hexadecimal digits in a file.
+///
+/// # Errors
+///
+/// If the file cannot be read, or holds no key. The message does not repeat it.
+pub fn read_master_key(path: &Path) -> anyhow::Result<[u8; 32]> {
+    let text = fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
+    key_bytes(&text).with_context(|| format!("{} holds no key of 64 hexadecimal digits", path.display()))
+}
+
+/// Puts the master key beside the data, where only its owner reads it; where that is.
+///
+/// # Errors
+///
+/// If it cannot be written, or one is there already.
+pub fn write_master_key(data: &Path, key: &[u8; 32]) -> anyhow::Result<std::path::PathBuf> {
+    let path = data.join(MASTER_KEY_FILE);
+    write_key(data, &path, key).with_context(|| format!("cannot make {}", path.display()))?;
+    Ok(path)
 }
 
 /// Durable before anything is sealed with it.

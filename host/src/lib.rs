@@ -4,6 +4,7 @@
 //! plugins for everything a business wants to change on a Tuesday afternoon. The README holds the map.
 
 pub mod app;
+pub mod backup;
 pub mod cli;
 pub mod clock;
 pub mod domain;

@@ -91,7 +91,13 @@ impl TestApp {
     }
 
     /// Stops the server in order and starts it again on the same directory, at the time it had.
-    pub(crate) async fn restart(mut self) -> Self {
+    pub(crate) async fn restart(self) -> Self {
+        self.restart_with(|_| {}).await
+    }
+
+    /// The same with another configuration.
+    pub(crate) async fn restart_with(mut self, change: impl FnOnce(&mut Config)) -> Self {
+        change(&mut self.config);
         let running = self.running.take().expect("runs");
         let now = running.services().clock.now();
         running.stop().await.expect("stops in order");
@@ -100,6 +106,11 @@ impl TestApp {
         let shop = Client::new(&running, self.shop.key.as_deref());
         let (dir, config) = (self.dir.take(), self.config.clone());
         Self { shop, operator, running: Some(running), dir, config }
+    }
+
+    /// The use cases behind the server.
+    pub(crate) fn services(&self) -> &galenic::service::Services {
+        self.running.as_ref().expect("runs").services()
     }
 
     /// Takes the running server out, to stop it by hand.
@@ -220,7 +231,7 @@ async fn open(config: &Config, now: Timestamp) -> Running {
 }
 
 /// Compiled plugins are shared by all tests and all runs.
-fn share_artefacts(data: &Path) {
+pub(crate) fn share_artefacts(data: &Path) {
     let shared = Path::new(env!("CARGO_TARGET_TMPDIR")).join("artefacts");
     std::fs::create_dir_all(&shared).expect("a directory");
     std::os::unix::fs::symlink(shared, data.join("cache")).expect("a link");

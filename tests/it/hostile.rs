@@ -504,8 +504,8 @@ fn request() -> ScoreRequest {
 async fn scores_that_cannot_be_are_faults_that_say_why() {
     let engine = engine(None);
     let nine_reasons = score(0, 0, 0, "1") + "(i32.store (i32.const 84) (i32.const 9))";
-    let no_such_reason = score(0, 0, 0, "1")
-        + "(i32.store (i32.const 84) (i32.const 1)) (i32.store16 (i32.const 512) (i32.const 7))";
+    let no_such_reason =
+        score(0, 0, 0, "1") + "(i32.store (i32.const 84) (i32.const 1)) (i32.store16 (i32.const 512) (i32.const 7))";
     let cases = [
         (score(0, 0, 0, "nan"), 1, "the score of candidate 0 is NaN, must be finite"),
         (score(0, 1, 1, "inf"), 1, "the score of candidate 1 is inf, must be finite"),

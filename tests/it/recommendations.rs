@@ -33,7 +33,8 @@ async fn what_others_bought_with_it_is_there_to_discover_and_the_rest_to_buy_aga
     let app = TestApp::start().await;
     let plain = |name| (name, "food", None, None);
     let pill = ("pill", "otc-b", Some(30), None);
-    let goods = [pill, plain("tea"), plain("scale"), plain("alone"), ("gone", "food", None, Some(2)), ("rx", "rx", None, None)];
+    let goods =
+        [pill, plain("tea"), plain("scale"), plain("alone"), ("gone", "food", None, Some(2)), ("rx", "rx", None, None)];
     import(&app, &goods).await;
     for number in 0..2 {
         let other = app.member(&format!("other-{number}")).await;

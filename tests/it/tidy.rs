@@ -37,10 +37,12 @@ const KNOWS: &[(&str, &[&str])] = &[
     ("events", &["domain", "ids", "store"]),
     ("members", &["domain", "ids", "store"]),
     ("reach", &["domain", "ids", "store"]),
+    ("backup", &["members", "plugin", "store"]),
     ("recommend", &["events", "ids", "store"]),
     (
         "service",
         &[
+            "backup",
             "clock",
             "domain",
             "events",
@@ -55,14 +57,21 @@ const KNOWS: &[(&str, &[&str])] = &[
             "store",
         ],
     ),
-    ("http", &["domain", "ids", "ledger", "plugin", "pricing", "reach", "service", "store"]),
-    ("cli", &["app", "clock", "domain", "http", "ids", "ledger", "plugin", "reach", "service", "store"]),
+    ("http", &["backup", "domain", "ids", "ledger", "plugin", "pricing", "reach", "service", "store"]),
+    (
+        "cli",
+        &[
+            "app", "backup", "clock", "domain", "http", "ids", "ledger", "members", "plugin", "reach", "service",
+            "store",
+        ],
+    ),
     ("main", &["cli"]),
 ];
 
 /// Who may look at a clock of the machine, and what for.
 const CLOCKS: &[(&str, &str)] = &[
     ("clock.rs", "is where time comes from"),
+    ("backup/make.rs", "takes no more than its share"),
     ("cli/", "measures what people wait for"),
     ("http/extract/auth.rs", "counts requests per second"),
     ("http/limits.rs", "counts requests per second"),

@@ -398,6 +398,16 @@ impl Config {
         require((1..=4_096).contains(&self.store.group_max), "store.group_max must be 1 to 4096".to_owned());
         require(self.store.waiting_max > 0, "store.waiting_max must be at least 1".to_owned());
         require(self.store.cache_mb >= 8, "store.cache_mb must be at least 8".to_owned());
+        require(
+            self.store.group_max <= self.store.waiting_max,
+            "store.group_max must not be larger than store.waiting_max: a group is made of those that wait".to_owned(),
+        );
+        require(
+            server.metrics_listen != Some(server.listen) || server.listen.port() == 0,
+            "server.metrics_listen must be another address than server.listen: /metrics needs no key there".to_owned(),
+        );
+        let data = !self.store.data.as_os_str().is_empty();
+        require(data, "store.data must name a directory".to_owned());
         let level = tracing_subscriber::EnvFilter::try_new(&self.log.level);
         require(level.is_ok(), format!("log.level must be a level or a filter, not `{}`", self.log.level));
         self.reach.check(&mut require);
@@ -486,7 +496,10 @@ impl Reach {
             && !url.ends_with('/')
             && url.len() <= 128
             && url.bytes().all(|byte| byte.is_ascii_graphic());
-        require(fits, format!("reach.public_url must be `https://` and a host, without a slash at its end, not `{url}`"));
+        require(
+            fits,
+            format!("reach.public_url must be `https://` and a host, without a slash at its end, not `{url}`"),
+        );
     }
 
     fn settings(&self) -> anyhow::Result<ReachSettings> {
@@ -547,6 +560,41 @@ mod tests {
         check("[reach]\npublic_url = \"example.com/\"\n", "reach.public_url");
         check("[colour]\nred = 1\n", "colour");
         check("[server\n", "not TOML");
+        check("[server]\nconnections_max = \"many\"\n", "server.connections_max");
+        check("[store]\nreserve_mb = -5\n", "store.reserve_mb");
+        check("[log]\nformat = \"xml\"\n", "xml");
+        check("[plugins]\nsandboxes = 0\n", "plugins.sandboxes must be 1 to 1000");
+    }
+
+    #[test]
+    fn what_cannot_go_together_is_named_with_the_fix() {
+        check("[store]\nwaiting_max = 10\ngroup_max = 20\n", "store.group_max must not be larger");
+        check("[server]\nlisten = \"127.0.0.1:1\"\nmetrics_listen = \"127.0.0.1:1\"\n", "another address");
+        check("[store]\ndata = \"\"\n", "store.data must name a directory");
+        check(
+            "[store]\ncache_mb = 1\n[server]\nconnections_max = 0\n",
+            "connections_max must be at least 1; store.cache",
+        );
+    }
+
+    /// `deploy/galenic.toml` shows every setting with its default.
+    #[test]
+    fn the_sample_says_what_the_defaults_are() {
+        let sample = include_str!("../../deploy/galenic.toml");
+        assert_eq!(load(sample).expect("the sample is sound"), Config::standard());
+        let settings = |text: &str| -> Vec<String> {
+            let table: toml::Table = toml::from_str(text).expect("TOML");
+            let keys = |(section, keys): (&String, &toml::Value)| {
+                let keys = keys.as_table().expect("a section").keys();
+                keys.map(|key| format!("{section}.{key}")).collect::<Vec<_>>()
+            };
+            table.iter().flat_map(keys).collect()
+        };
+        let standard = toml::to_string(&Config::standard()).expect("TOML");
+        let (shown, known) = (settings(sample), settings(&standard));
+        let missing: Vec<&String> = known.iter().filter(|key| !shown.contains(key)).collect();
+        assert!(missing.is_empty(), "deploy/galenic.toml does not show {missing:?}");
+        assert!(sample.contains("# metrics_listen ="), "what has no default is shown, too");
     }
 
     #[test]

@@ -381,9 +381,9 @@ async fn try_out(core: &Core) -> Result<Arc<[Tier]>, ReleaseError> {
     };
     match core.module.kind() {
         Kind::TierRule => tier::read_tiers(core, &mut sandbox).await,
-            Kind::EarningRule | Kind::CouponPolicy | Kind::Scorer | Kind::ContentGuard | Kind::Channel => {
-                Ok(Arc::default())
-            }
+        Kind::EarningRule | Kind::CouponPolicy | Kind::Scorer | Kind::ContentGuard | Kind::Channel => {
+            Ok(Arc::default())
+        }
     }
 }
 

@@ -195,11 +195,7 @@ fn waiting(
 /// # Errors
 ///
 /// Those of the store.
-pub fn bought_with(
-    tx: &mut Tx<'_>,
-    products: &[ProductId],
-    limit: usize,
-) -> Result<Vec<(ProductId, u64)>, StoreError> {
+pub fn bought_with(tx: &mut Tx<'_>, products: &[ProductId], limit: usize) -> Result<Vec<(ProductId, u64)>, StoreError> {
     let own: BTreeSet<ProductId> = products.iter().copied().collect();
     let mut together: BTreeMap<ProductId, u64> = BTreeMap::new();
     for partner in tx.get_many(&PARTNERS, products)?.into_iter().flatten().flat_map(|partners| partners.list) {

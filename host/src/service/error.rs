@@ -257,6 +257,7 @@ impl Error {
             Self::Busy => "member-busy",
             Self::Store(StoreError::Overloaded { .. }) => "overloaded",
             Self::Store(StoreError::DiskFull { .. }) => "disk-full",
+            Self::Store(StoreError::Exporting) => "backup-running",
             Self::Vault(_) | Self::Io { .. } | Self::Store(_) | Self::Decisions(_) | Self::Ledger(_) => "internal",
         }
     }
@@ -283,7 +284,8 @@ impl Error {
             | Self::NotEnoughPoints { .. }
             | Self::OutOfStock { .. }
             | Self::NotIssuable { .. }
-            | Self::MedicineNotReturnable { .. } => Nature::Conflict,
+            | Self::MedicineNotReturnable { .. }
+            | Self::Store(StoreError::Exporting) => Nature::Conflict,
             Self::Plugin(refusal) => refusal.nature(),
             Self::Busy
             | Self::NoRule { .. }

@@ -24,8 +24,11 @@ use crate::{
     },
     events::{self, What},
     ids::{MemberId, PartnerId},
-    members::vault::{KeyClass, VaultError},
-    store::{Scan, StoreError, Tx},
+    members::{
+        erasures::Erasure,
+        vault::{KeyClass, Vault, VaultError},
+    },
+    store::{Scan, Store, StoreError, Tx},
 };
 
 /// How often a change is tried again because the profile moved under it.
@@ -193,21 +196,11 @@ impl Services {
             return Ok(done);
         }
         let _: Member = self.store.read(move |tx| visible_member(tx, caller, id)).await?;
-        self.destroy_profile_key(id).await?;
+        self.destroy_profile_key(id, now).await?;
         let run = self.store.run(now, move |tx| {
             once.once(tx, |tx| {
-                let mut member = visible_member(tx, caller, id)?;
-                if member.state == MemberState::Erased {
-                    return Ok(member);
-                }
-                tx.delete(&PROFILES, &id)?;
-                if let Some(external_id) = member.external_id.take() {
-                    tx.delete(&MEMBERS_BY_EXTERNAL_ID, &(member.partner, external_id.as_str().to_owned()))?;
-                }
-                member.state = MemberState::Erased;
-                put_moved(tx, &mut member)?;
-                events::append(tx, id, [What::Erased])?;
-                Ok(member)
+                let member = visible_member(tx, caller, id)?;
+                erase(tx, member)
             })
         });
         run.await
@@ -250,9 +243,9 @@ impl Services {
     }
 
     /// Returns when the key is gone from the disk.
-    async fn destroy_profile_key(&self, id: MemberId) -> Result<(), Error> {
+    async fn destroy_profile_key(&self, id: MemberId, now: Timestamp) -> Result<(), Error> {
         let vault = Arc::clone(&self.vault);
-        let task = tokio::task::spawn_blocking(move || vault.destroy(id, KeyClass::Profile));
+        let task = tokio::task::spawn_blocking(move || vault.destroy(id, KeyClass::Profile, now));
         Ok(task
             .await
             .map_err(|stopped| Error::Io { what: "destroy a key", source: std::io::Error::other(stopped) })??)
@@ -302,6 +295,47 @@ fn register(tx: &mut Tx<'_>, member: &Member, sealed: &Vec<u8>) -> Result<Member
     tx.put(&PROFILES, &member.id, sealed)?;
     events::append(tx, member.id, [What::Registered])?;
     Ok(member.clone())
+}
+
+/// Removes what the destroyed key sealed and what names the person. An erased member stays as it is.
+fn erase(tx: &mut Tx<'_>, mut member: Member) -> Result<Member, Error> {
+    if member.state == MemberState::Erased {
+        return Ok(member);
+    }
+    tx.delete(&PROFILES, &member.id)?;
+    if let Some(external_id) = member.external_id.take() {
+        tx.delete(&MEMBERS_BY_EXTERNAL_ID, &(member.partner, external_id.as_str().to_owned()))?;
+    }
+    member.state = MemberState::Erased;
+    put_moved(tx, &mut member)?;
+    events::append(tx, member.id, [What::Erased])?;
+    Ok(member)
+}
+
+/// Does again what a journal of erasures says, in a store and vault that were restored from an older backup; how many
+/// members were erased by it. Members that the backup does not know are passed over.
+///
+/// # Errors
+///
+/// Those of the store and the vault.
+pub async fn reapply_erasures(store: &Store, vault: &Vault, erasures: &[Erasure]) -> Result<u64, Error> {
+    let mut erased = 0;
+    for erasure in erasures {
+        match vault.destroy(erasure.member, erasure.class, erasure.at) {
+            Ok(()) | Err(VaultError::Unknown) => {}
+            Err(error) => return Err(error.into()),
+        }
+        if erasure.class != KeyClass::Profile {
+            continue;
+        }
+        let id = erasure.member;
+        let run = store.run(erasure.at, move |tx| match tx.get(&MEMBERS, &id)? {
+            Some(member) if member.state == MemberState::Active => erase(tx, member).map(|_| 1),
+            _ => Ok::<u64, Error>(0),
+        });
+        erased += run.await?;
+    }
+    Ok(erased)
 }
 
 /// The member, whatever their state, if the caller may see them.

@@ -14,6 +14,7 @@ pub mod idempotency;
 pub mod keys;
 pub mod members;
 pub mod offers;
+mod operate;
 pub mod order;
 pub mod page;
 pub mod points;
@@ -25,6 +26,7 @@ pub mod rules;
 pub mod settings;
 pub mod tables;
 pub mod timers;
+pub mod verify;
 
 use std::sync::Arc;
 

@@ -180,10 +180,15 @@ impl Services {
             Ok::<_, Error>((together, recommend::baskets(tx, &known)?.iter().sum()))
         });
         let (together, bought_baskets) = read.await?;
-        let new = together.iter().map(|(product, _)| *product).filter(|product| !history.purchases.contains_key(product));
+        let new =
+            together.iter().map(|(product, _)| *product).filter(|product| !history.purchases.contains_key(product));
         ids.extend(new.take(CANDIDATES_MAX - ids.len()));
-        let mut picked =
-            Picked { products: Vec::new(), together: together.into_iter().collect(), baskets: Vec::new(), bought_baskets };
+        let mut picked = Picked {
+            products: Vec::new(),
+            together: together.into_iter().collect(),
+            baskets: Vec::new(),
+            bought_baskets,
+        };
         for some in ids.chunks(ROWS_AT_ONCE) {
             let some = some.to_vec();
             let read = self.store.read(move |tx| {
@@ -288,7 +293,11 @@ fn ranked(scores: Vec<Score>, products: &[Product], history: &History, shelf: Sh
             let product = products.get(score.candidate as usize)?;
             let bought = history.purchases.contains_key(&product.id);
             let fits = bought == (shelf == Shelf::BuyAgain) && may_recommend(shelf, product.class);
-            (fits && seen.insert(product.id)).then(|| Recommended { product: product.clone(), value: score.value, reasons: score.reasons })
+            (fits && seen.insert(product.id)).then(|| Recommended {
+                product: product.clone(),
+                value: score.value,
+                reasons: score.reasons,
+            })
         })
         .collect();
     ranked.sort_by(|one, other| other.value.total_cmp(&one.value).then(one.product.id.cmp(&other.product.id)));

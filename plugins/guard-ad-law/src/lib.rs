@@ -185,7 +185,8 @@ impl AdLaw {
             if allowed[hit.end] <= hit.start {
                 continue;
             }
-            while found.last().is_some_and(|(last, ..)| hit.start <= last.start && last.end <= hit.end && *last != *hit) {
+            while found.last().is_some_and(|(last, ..)| hit.start <= last.start && last.end <= hit.end && *last != *hit)
+            {
                 found.pop();
             }
             if found.last().is_none_or(|(last, ..)| last.end <= hit.start) {
@@ -226,8 +227,8 @@ fn check_phrases(errors: &mut Errors, pointer: &str, phrases: &[String]) {
     errors.require(count, pointer, format!("must be at most {PHRASES_MAX} phrases"));
     for (at, phrase) in phrases.iter().enumerate().take(PHRASES_MAX) {
         let letters = fold(phrase);
-        let fits = (1..=LETTERS_MAX).contains(&letters.len())
-            && letters.iter().any(|letter| !letter.folded.is_ascii_digit());
+        let fits =
+            (1..=LETTERS_MAX).contains(&letters.len()) && letters.iter().any(|letter| !letter.folded.is_ascii_digit());
         let message = format!("must be 1 to {LETTERS_MAX} letters and digits, not digits alone");
         errors.require(fits, format!("{pointer}/{at}"), message);
     }
@@ -316,7 +317,8 @@ mod tests {
     #[test]
     fn no_phrase_hides_behind_what_stands_between_its_letters() {
         let guard = guard();
-        let fillers = ["", " ", "\u{3000}", "\u{200B}", "\u{200D}\u{FEFF}", "·", "！", "-", "🙂", "\u{0301}", "\u{3164}", "\n"];
+        let fillers =
+            ["", " ", "\u{3000}", "\u{200B}", "\u{200D}\u{FEFF}", "·", "！", "-", "🙂", "\u{0301}", "\u{3164}", "\n"];
         for rule in &guard.rules {
             for phrase in &rule.phrases {
                 for filler in fillers {

@@ -125,14 +125,16 @@ mod tests {
         check(&["a", "aa", "aaa", "aaaa"], "aaaaaaa");
         check(&["治愈", "愈", "根治愈合"], "根治愈合与治愈");
         check(&["abcd", "bc"], "abce");
-        let phrases: Vec<String> =
-            (0..64_u32).map(|bits| (0..=bits % 6).map(|at| if bits >> at & 1 == 0 { 'a' } else { 'b' }).collect()).collect();
+        let phrases: Vec<String> = (0..64_u32)
+            .map(|bits| (0..=bits % 6).map(|at| if bits >> at & 1 == 0 { 'a' } else { 'b' }).collect())
+            .collect();
         let mut distinct: Vec<&str> = phrases.iter().map(String::as_str).collect();
         distinct.sort_unstable();
         distinct.dedup();
         for seed in 0..50_u32 {
-            let text: String =
-                (0..40_u32).map(|at| if seed.wrapping_mul(2_654_435_761).wrapping_mul(at + 1) >> 13 & 1 == 0 { 'a' } else { 'b' }).collect();
+            let text: String = (0..40_u32)
+                .map(|at| if seed.wrapping_mul(2_654_435_761).wrapping_mul(at + 1) >> 13 & 1 == 0 { 'a' } else { 'b' })
+                .collect();
             check(&distinct, &text);
         }
     }

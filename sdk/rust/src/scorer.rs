@@ -118,12 +118,15 @@ impl<P: Plugged<Rule: Scorer>> Guest for Export<P> {
 macro_rules! export_scorer {
     ($scorer:ty) => {
         const _: () = assert!(
-            $crate::facts::all_about(<<$scorer as $crate::Scorer>::Facts as $crate::Facts>::WANTED, "candidate.", false)
-                && $crate::facts::all_about(
-                    <<$scorer as $crate::Scorer>::Candidate as $crate::Facts>::WANTED,
-                    "candidate.",
-                    true
-                ),
+            $crate::facts::all_about(
+                <<$scorer as $crate::Scorer>::Facts as $crate::Facts>::WANTED,
+                "candidate.",
+                false
+            ) && $crate::facts::all_about(
+                <<$scorer as $crate::Scorer>::Candidate as $crate::Facts>::WANTED,
+                "candidate.",
+                true
+            ),
             "facts that begin with `candidate.`, and only those, belong in `Candidate`"
         );
         $crate::__export! { $scorer, SCORER,

@@ -1,5 +1,6 @@
 //! `/ops/v1`: what operators call.
 
+mod backups;
 mod clock;
 mod keys;
 mod modules;
@@ -26,4 +27,5 @@ pub(super) fn routes() -> OpenApiRouter<Api> {
         .merge(templates::routes())
         .merge(suppressions::routes())
         .merge(touches::routes())
+        .merge(backups::routes())
 }

@@ -31,7 +31,7 @@ pub(crate) use self::{
     product::{ImportedView, ProductView},
     reason::{Show, Texts},
     recommendation::RecommendationsView,
-    status::{LedgerView, StatsView},
+    status::{LedgerView, StatsView, VerifiedView},
     touch::{
         AskedView, ConsentView, ConsentsView, RenderedView, SuppressedAddressView, SuppressedMemberView, TemplateView,
         TotalsView, TouchView, VariantView,

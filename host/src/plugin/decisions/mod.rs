@@ -14,7 +14,7 @@ mod segment;
 use std::{
     collections::BTreeSet,
     fs::{self, File, OpenOptions},
-    io::{self, Write as _},
+    io::{self, Read as _, Write as _},
     os::unix::fs::FileExt as _,
     path::{Path, PathBuf},
     sync::{Mutex, MutexGuard, PoisonError},
@@ -273,6 +273,33 @@ impl Decisions {
             File::open(&self.dir).and_then(|dir| dir.sync_all()).map_err(at(&self.dir))?;
         }
         Ok(old.len())
+    }
+
+    /// Hands every segment to `each`, the oldest first, as far as it is synced. One that is deleted meanwhile is left out.
+    ///
+    /// # Errors
+    ///
+    /// Those of `each`, and [`DecisionsError::Io`].
+    pub fn copy<E: From<DecisionsError>>(
+        &self,
+        mut each: impl FnMut(&str, &mut dyn io::Read) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let (segments, synced) = {
+            let files = self.files();
+            (files.segments.clone(), files.synced)
+        };
+        for segment in segments.range(..=synced.segment) {
+            let path = path_of(&self.dir, *segment);
+            let file = match File::open(&path) {
+                Ok(file) => file,
+                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+                Err(error) => return Err(at(&path)(error).into()),
+            };
+            let bytes = if *segment == synced.segment { synced.offset } else { u64::MAX };
+            let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+            each(name, &mut file.take(bytes))?;
+        }
+        Ok(())
     }
 
     /// The segments on disk, the oldest first.

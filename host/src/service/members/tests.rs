@@ -128,7 +128,7 @@ async fn an_erased_member_is_gone_but_for_the_pseudonym() {
 async fn an_erasure_that_was_cut_short_is_finished_by_a_retry() {
     let fixture = Fixture::model(6).await;
     let (services, member) = (&fixture.services, join(&fixture, None).await);
-    services.vault.destroy(member.id, KeyClass::Profile).expect("is destroyed");
+    services.vault.destroy(member.id, KeyClass::Profile, services.clock.now()).expect("is destroyed");
     assert!(matches!(services.member_profile(fixture.shop, member.id).await, Err(Error::Erased)));
     let erased = services.erase_member(fixture.shop, fixture.once(), member.id).await.expect("is erased");
     assert_eq!(erased.value.state, MemberState::Erased);

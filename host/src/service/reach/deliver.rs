@@ -86,7 +86,8 @@ impl Services {
                     Ok::<_, Error>((rows.last().map(|(key, ())| *key), touches, rows.len()))
                 });
                 let (end, touches, rows) = read.await?;
-                for touch in touches.into_iter().flatten().filter(|touch| matches!(touch.state, State::Sending { .. })) {
+                for touch in touches.into_iter().flatten().filter(|touch| matches!(touch.state, State::Sending { .. }))
+                {
                     if let Some(_held) = self.reach.hold(touch.id) {
                         self.lost(touch.id, touch.attempts).await?;
                         found += 1;
@@ -163,13 +164,7 @@ impl Services {
     }
 }
 
-fn begin(
-    tx: &mut Tx<'_>,
-    planned: &Touch,
-    terms: &Terms,
-    now: Timestamp,
-    lease: Timestamp,
-) -> Result<Begun, Error> {
+fn begin(tx: &mut Tx<'_>, planned: &Touch, terms: &Terms, now: Timestamp, lease: Timestamp) -> Result<Begun, Error> {
     let Some(mut touch) = tx.get(&TOUCHES, &planned.id)? else { return Ok(Begun::Moved) };
     if !same(&touch, planned) || !text_stands(tx, &touch, terms)? {
         return Ok(Begun::Moved);

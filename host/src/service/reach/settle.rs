@@ -42,11 +42,8 @@ impl Services {
         let end = End { token, attempt, more, now, jitter };
         let settled = self.store.run(now, move |tx| settle(tx, id, &end)).await?;
         if let Some(touch) = settled {
-            let labels = [
-                ("class", touch.class.name()),
-                ("channel", touch.channel.name()),
-                ("state", touch.state.name()),
-            ];
+            let labels =
+                [("class", touch.class.name()), ("channel", touch.channel.name()), ("state", touch.state.name())];
             metrics::counter!("galenic_touches_total", &labels).increment(1);
         }
         Ok(())
@@ -140,12 +137,7 @@ fn later(tx: &mut Tx<'_>, touch: &mut Touch, end: &End) -> Result<(), Error> {
     shift(tx, touch, State::Dead, None)
 }
 
-pub(super) fn shift(
-    tx: &mut Tx<'_>,
-    touch: &mut Touch,
-    state: State,
-    due: Option<Timestamp>,
-) -> Result<(), Error> {
+pub(super) fn shift(tx: &mut Tx<'_>, touch: &mut Touch, state: State, due: Option<Timestamp>) -> Result<(), Error> {
     let channel = touch.channel;
     Ok(touch::shift(tx, touch, (state, channel), due)?)
 }

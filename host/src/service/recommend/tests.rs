@@ -2,11 +2,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::{
-    domain::{
-        member::Revision,
-        money::Money,
-        product::Class,
-    },
+    domain::{member::Revision, money::Money, product::Class},
     ids::{Id as _, PartnerId},
     store::Store,
 };
