@@ -48,7 +48,6 @@ impl Shop {
         (answer.status().as_u16(), answer.json().await.unwrap_or_default())
     }
 
-    #[track_caller]
     async fn post(&self, path: &str, body: Json) -> Json {
         let (status, json) = self.ask(Method::POST, path, Some(body)).await;
         assert!((200..300).contains(&status), "{path}: {json:#}");
