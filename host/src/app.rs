@@ -30,14 +30,12 @@ use crate::{
     ids::Ids,
     members::vault::Vault,
     plugin::{Decisions, Engine, EngineConfig},
-    service::{Error, Services},
+    service::{Error, Services, timers::Pace},
     store::{Barrier, Store, StoreError},
 };
 
-/// Timers are looked for this often.
+/// What is due is looked for this often.
 const TIMERS_EVERY: Duration = Duration::from_secs(1);
-/// Timers fired in one go; the rest follows at once.
-const TIMERS_AT_ONCE: usize = 256;
 /// Old quotes are swept, and metrics kept small, every so many looks for timers.
 const UPKEEP_EVERY: u32 = 30;
 
@@ -74,6 +72,7 @@ impl App {
         let master_key = master_key(&config.store.data, secrets)?;
         let services = open_services(&config, master_key, clock, ids).await?;
         services.restore_releases().await.context("cannot restore the plugin releases")?;
+        services.ensure_schedules().await.context("cannot make the schedules")?;
         if let Some(secret) = &secrets.operator_key {
             let key = services.seed_operator_key(secret).await.context("GALENIC_OPERATOR_KEY")?;
             if key.revoked_at.is_some() {
@@ -218,6 +217,7 @@ pub async fn open_services(config: &Config, master_key: [u8; 32], clock: Clock, 
         modules: modules.into(),
         keys: Arc::default(),
         shelf: Arc::default(),
+        jobs: Arc::default(),
     })
 }
 
@@ -307,7 +307,7 @@ async fn until(mut stopped: watch::Receiver<bool>) {
     let _closed = stopped.wait_for(|stopped| *stopped).await;
 }
 
-/// Fires due timers and sweeps what is long past, until it is told to stop or the store fails for good.
+/// Does what is due and sweeps what is long past, until it is told to stop or the store fails for good.
 async fn upkeep(
     services: Services,
     metrics: PrometheusHandle,
@@ -321,10 +321,10 @@ async fn upkeep(
             _ = ticks.tick() => {}
             _ = stopped.wait_for(|stopped| *stopped) => return Ok(()),
         }
-        match fire_timers(&services, &stopped).await {
-            Ok(()) => {}
+        match services.run_due(Pace::Measured, || !*stopped.borrow()).await {
+            Ok(_) => {}
             Err(Error::Store(error @ StoreError::Poisoned { .. })) => return Err(error),
-            Err(error) => tracing::error!(%error, "timers cannot be fired"),
+            Err(error) => tracing::error!(%error, "what is due cannot be done"),
         }
         if looks.is_multiple_of(UPKEEP_EVERY) {
             metrics.run_upkeep();
@@ -334,9 +334,4 @@ async fn upkeep(
         }
         looks = looks.wrapping_add(1);
     }
-}
-
-async fn fire_timers(services: &Services, stopped: &watch::Receiver<bool>) -> Result<(), Error> {
-    while services.fire_due_timers(TIMERS_AT_ONCE).await? == TIMERS_AT_ONCE && !*stopped.borrow() {}
-    Ok(())
 }

@@ -11,7 +11,7 @@ use std::{
 use jiff::{SignedDuration, Timestamp, tz::TimeZone};
 use tempfile::TempDir;
 
-use super::{Caller, Idempotency, Services, Settings, offers::NewOffer};
+use super::{Caller, Idempotency, Services, Settings, offers::NewOffer, settings::ScheduleSettings};
 use crate::{
     clock::Clock,
     domain::{
@@ -143,6 +143,15 @@ fn services(dir: &TempDir, store: Store, beside: Beside, seed: u64) -> Services 
         points_value_per_100: Money::new(100),
         points_most: BasisPoints::new(5_000),
         coupons_per_quote: 20,
+        schedule: ScheduleSettings {
+            node: "test".to_owned(),
+            coupon_notice_days: 7,
+            points_notice_days: 30,
+            hour: 9,
+            members_per_second: 1_000,
+            decisions_kept_days: 400,
+            idempotency_kept_days: 30,
+        },
     };
     Services {
         store,
@@ -156,6 +165,7 @@ fn services(dir: &TempDir, store: Store, beside: Beside, seed: u64) -> Services 
         keys: Arc::default(),
         shelf: Arc::default(),
         tier_policies: Arc::default(),
+        jobs: Arc::default(),
     }
 }
 
@@ -180,5 +190,6 @@ pub(crate) fn offer(code: &str, class: OfferClass) -> NewOffer {
         starts_at: None,
         ends_at: None,
         returns_on_refund: true,
+        issued_on: None,
     }
 }

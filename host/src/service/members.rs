@@ -7,22 +7,25 @@ mod profile;
 
 use std::sync::Arc;
 
-use jiff::Timestamp;
+use jiff::{Timestamp, civil::Date};
 
 pub use profile::{Change, ProfileChange};
 
 use super::{
-    Caller, Done, Error, Idempotency, Page, PageRequest, Services,
+    Caller, Done, Error, Idempotency, Page, PageRequest, Services, Settings,
     check::Checks,
+    coupons,
     tables::{MEMBERS, MEMBERS_BY_EXTERNAL_ID, MEMBERS_OF_PARTNER, PATIENTS, PROFILES},
+    timers::occasions,
 };
 use crate::{
     domain::{
         member::{ExternalId, HeldTier, Member, MemberState, Patient, Profile, Relation, Revision, TierCause},
         money::Money,
+        offer::Trigger,
     },
     events::{self, What},
-    ids::{MemberId, PartnerId},
+    ids::{CouponId, MemberId, PartnerId},
     members::vault::{KeyClass, VaultError},
     store::{Scan, StoreError, Tx},
 };
@@ -65,7 +68,14 @@ impl Services {
         // The vault is on disk no later than the commit. Keys that no commit follows seal nothing and harm nobody.
         self.vault.create(id, [self.ids.bytes(), self.ids.bytes()], [self.ids.bytes(), self.ids.bytes()])?;
         let sealed = self.seal(id, &new.profile)?;
-        let run = self.store.run(now, move |tx| once.once(tx, |tx| register(tx, &member, &sealed)));
+        let joins = Joins {
+            member,
+            sealed,
+            birthday: new.profile.birthday,
+            first_coupon: self.ids.ordered(now),
+            settings: Arc::clone(&self.settings),
+        };
+        let run = self.store.run(now, move |tx| once.once(tx, |tx| register(tx, &joins)));
         run.await
     }
 
@@ -146,9 +156,11 @@ impl Services {
         for _ in 0..UPDATE_TRIES {
             let (_, before) = self.sealed_profile(caller, id).await?;
             let mut profile = self.unseal(id, &before)?;
+            let born = profile.birthday;
             change.clone().apply(&mut profile);
+            let birthday = (profile.birthday != born).then_some(profile.birthday);
             let after = self.seal(id, &profile)?;
-            let once = once.clone();
+            let (once, settings) = (once.clone(), Arc::clone(&self.settings));
             let run = self.store.run(now, move |tx| {
                 once.once(tx, |tx| {
                     let mut member = active_member(tx, caller, id)?;
@@ -157,6 +169,9 @@ impl Services {
                         return Err(Error::Busy);
                     }
                     tx.put(&PROFILES, &id, &after)?;
+                    if let Some(birthday) = birthday {
+                        occasions::set_birthday(tx, id, birthday, now, &settings)?;
+                    }
                     put_moved(tx, &mut member)?;
                     events::append(tx, id, [What::Updated])?;
                     Ok(member)
@@ -193,6 +208,7 @@ impl Services {
                     return Ok(member);
                 }
                 tx.delete(&PROFILES, &id)?;
+                occasions::forget(tx, id)?;
                 if let Some(external_id) = member.external_id.take() {
                     tx.delete(&MEMBERS_BY_EXTERNAL_ID, &(member.partner, external_id.as_str().to_owned()))?;
                 }
@@ -280,7 +296,19 @@ fn external_id_is_free(tx: &mut Tx<'_>, member: &Member) -> Result<(), Error> {
     }
 }
 
-fn register(tx: &mut Tx<'_>, member: &Member, sealed: &Vec<u8>) -> Result<Member, Error> {
+/// Everything that a registration writes.
+struct Joins {
+    member: Member,
+    sealed: Vec<u8>,
+    birthday: Option<Date>,
+    /// The id of the first coupon that joining brings.
+    first_coupon: CouponId,
+    settings: Arc<Settings>,
+}
+
+fn register(tx: &mut Tx<'_>, joins: &Joins) -> Result<Member, Error> {
+    let Joins { member, sealed, birthday, first_coupon, settings } = joins;
+    let now = member.registered_at;
     external_id_is_free(tx, member)?;
     if let Some(external_id) = &member.external_id {
         tx.put(&MEMBERS_BY_EXTERNAL_ID, &(member.partner, external_id.as_str().to_owned()), &member.id)?;
@@ -290,7 +318,10 @@ fn register(tx: &mut Tx<'_>, member: &Member, sealed: &Vec<u8>) -> Result<Member
     tx.put(&MEMBERS_OF_PARTNER, &(member.partner, member.id), &())?;
     tx.put(&PATIENTS, &(member.id, patient.id), &patient)?;
     tx.put(&PROFILES, &member.id, sealed)?;
-    events::append(tx, member.id, [What::Registered])?;
+    occasions::set_birthday(tx, member.id, *birthday, now, settings)?;
+    occasions::set_anniversary(tx, member, settings)?;
+    let issued = coupons::issue_triggered(tx, member, Trigger::Registration, *first_coupon, now, settings)?;
+    events::append(tx, member.id, [What::Registered].into_iter().chain(issued))?;
     Ok(member.clone())
 }
 

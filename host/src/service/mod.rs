@@ -30,7 +30,7 @@ pub use error::{Error, FieldError};
 pub use idempotency::{Done, Idempotency};
 pub use order::{PayOrder, PlaceOrder, RefundOrder};
 pub use page::{Page, PageRequest};
-pub use settings::Settings;
+pub use settings::{ScheduleSettings, Settings};
 
 use crate::{
     clock::Clock,
@@ -57,6 +57,8 @@ pub struct Services {
     pub shelf: Arc<releases::Shelf>,
     /// How releases of the tier slot take over from each other.
     pub tier_policies: Arc<rules::TierPolicies>,
+    /// Who runs jobs in this process.
+    pub jobs: Arc<timers::JobRunner>,
     /// What time it is.
     pub clock: Arc<Clock>,
     /// Where ids come from.

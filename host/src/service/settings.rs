@@ -21,4 +21,25 @@ pub struct Settings {
     pub points_most: BasisPoints,
     /// The most coupons of one member that a quote considers.
     pub coupons_per_quote: usize,
+    /// What happens by itself.
+    pub schedule: ScheduleSettings,
+}
+
+/// When things happen by themselves, and how long what is past is kept.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ScheduleSettings {
+    /// The name of this node: leases bear it. No two nodes over one store share it.
+    pub node: String,
+    /// A coupon's member is told so many days before it dies.
+    pub coupon_notice_days: u16,
+    /// A member is told so many days before points die.
+    pub points_notice_days: u16,
+    /// The hour of birthdays, anniversaries and notices, in the deployment's zone: 0 to 23.
+    pub hour: i8,
+    /// Members that one job deals with in a second, at most.
+    pub members_per_second: u32,
+    /// Recorded decisions are kept so many days.
+    pub decisions_kept_days: u32,
+    /// Answers to idempotency keys are kept so many days: a retry after that is a new request.
+    pub idempotency_kept_days: u32,
 }

@@ -32,6 +32,7 @@ choices! {
     purpose: "general" "flash-sale" "group-buying" "marketing" "gift" "trial" "mission-reward" "points-gift";
     purse: "pending" "active" "held";
     refund_cause: "change-of-mind" "quality" "fault";
+    trigger: "registration" "birthday" "anniversary";
     tier_cause: "registered" "paid" "refunded" "rule-change" "scheduled" "opening";
 }
 
@@ -71,5 +72,6 @@ mod tests {
         check::<points::Purse>("purse");
         check::<order::RefundCause>("refund_cause");
         check::<member::TierCause>("tier_cause");
+        check::<offer::Trigger>("trigger");
     }
 }
