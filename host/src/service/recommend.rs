@@ -18,8 +18,9 @@ use super::{
     Caller, Error, Services,
     facts::{self, Totals, day_number, sealed_profile},
     members::active_member,
+    order::rows,
     rules::{Rules, SCORE_SLOT},
-    tables::{ORDERS, ORDERS_OF_MEMBER, PRODUCTS},
+    tables::{ORDERS_OF_MEMBER, PRODUCTS},
 };
 use crate::{
     domain::{
@@ -141,7 +142,7 @@ impl Services {
         }
         let run = self.store.run(self.clock.now(), move |tx| {
             recommend::advance(tx, limit, |tx, order| {
-                let order = tx.get(&ORDERS, &order)?;
+                let order = rows::get(tx, order)?;
                 let lines = order.map(|order| order.priced.lines).unwrap_or_default();
                 Ok::<_, Error>(lines.into_iter().map(|line| line.product).collect())
             })
@@ -158,8 +159,15 @@ impl Services {
         let mut history = History::default();
         for some in ids.chunks(ROWS_AT_ONCE) {
             let some = some.to_vec();
-            let orders = self.store.read(move |tx| tx.get_many(&ORDERS, &some).map_err(Error::from)).await?;
-            orders.iter().flatten().filter(|order| caller.sees(order.partner)).for_each(|order| history.add(order));
+            let read = self.store.read(move |tx| {
+                let orders = some.iter().map(|id| rows::get(tx, *id));
+                orders.collect::<Result<Vec<_>, _>>().map_err(Error::from)
+            });
+            read.await?
+                .iter()
+                .flatten()
+                .filter(|order| caller.sees(order.partner))
+                .for_each(|order| history.add(order));
         }
         for purchases in history.purchases.values_mut() {
             purchases.sort_by_key(|at| Reverse(*at));

@@ -8,21 +8,23 @@ use std::sync::Arc;
 
 use super::tables::{
     ACTIVE_RELEASES, AUTOMATIC_OFFERS, COUPONS, COUPONS_BY_EXTERNAL_ID, COUPONS_ISSUED, COUPONS_OF_MEMBER, DAY_TOTALS,
-    IDEMPOTENCY, KEYS, KEYS_BY_ID, MEMBERS, MEMBERS_BY_EXTERNAL_ID, MEMBERS_OF_PARTNER, MODULES, OFFERS,
-    OFFERS_BY_CODE, ORDERS, ORDERS_BY_EXTERNAL_ID, ORDERS_OF_MEMBER, PARTNERS, PATIENTS, PRODUCTS,
-    PRODUCTS_BY_EXTERNAL_ID, PROFILES, QUOTES, RELEASES,
+    IDEMPOTENCY, KEYS, KEYS_BY_ID, MEMBERS, MEMBERS_BY_EXTERNAL_ID, MEMBERS_OF_PARTNER, MODULES, OCCASIONS, OFFERS,
+    OFFERS_BY_CODE, ORDER_PRICES, ORDERS, ORDERS_BY_EXTERNAL_ID, ORDERS_OF_MEMBER, PARTNERS, PATIENTS, PLACED_QUOTES,
+    PRODUCTS, PRODUCTS_BY_EXTERNAL_ID, PROFILES, QUOTES, RELEASES, TIER_DIGESTS, TRIGGERED_OFFERS,
 };
 use crate::{
     domain::{
         member::{Member, MemberState},
         offer::CouponState,
     },
-    events::{self, EVENTS},
+    events::{self, CURSORS, EVENTS},
     ids::{CouponId, Id as _, MemberId, OrderId},
     ledger::tables::{BALANCES, COUNTERS, ENTRIES, LOTS, PENDING_LOTS},
     members::vault::{KeyClass, Vault},
     plugin::ModuleDigest,
-    scheduler::{TIMERS, TimerKind},
+    reach::tables as reach,
+    recommend,
+    scheduler::{DEAD_TIMERS, TIMERS, TimerKey, TimerKind, jobs::JOBS, leases::LEASES, schedules::SCHEDULES},
     store::{Key, Record, Scan, Store, StoreError, Table, Tx},
 };
 
@@ -74,6 +76,9 @@ pub async fn references(store: &Store, vault: Option<&Arc<Vault>>) -> Result<Ref
     orders(store, &mut report).await?;
     deployment(store, &mut report).await?;
     books(store, &mut report).await?;
+    time(store, &mut report).await?;
+    touches(store, &mut report).await?;
+    consents(store, &mut report).await?;
     Ok(report)
 }
 
@@ -241,6 +246,7 @@ async fn catalogue(store: &Store, report: &mut ReferencesReport) -> Result<(), S
     })
     .await?;
     each(store, report, OFFERS_BY_CODE, |tx, _, id, problems| must_have(tx, &OFFERS, id, id, problems)).await?;
+    each(store, report, TRIGGERED_OFFERS, |tx, (_, id), (), problems| must_have(tx, &OFFERS, id, id, problems)).await?;
     each(store, report, AUTOMATIC_OFFERS, |tx, id, (), problems| must_have(tx, &OFFERS, id, id, problems)).await
 }
 
@@ -277,6 +283,7 @@ async fn orders(store: &Store, report: &mut ReferencesReport) -> Result<(), Stor
     each(store, report, ORDERS, |tx, id, order, problems| {
         must_have(tx, &MEMBERS, &order.member, id, problems)?;
         must_have(tx, &ORDERS_OF_MEMBER, &(order.member, *id), id, problems)?;
+        must_have(tx, &ORDER_PRICES, id, id, problems)?;
         match &order.external_id {
             Some(name) => {
                 let key = (order.partner, name.as_str().to_owned());
@@ -288,25 +295,96 @@ async fn orders(store: &Store, report: &mut ReferencesReport) -> Result<(), Stor
     .await?;
     each(store, report, ORDERS_OF_MEMBER, |tx, (_, id), (), problems| must_have(tx, &ORDERS, id, id, problems)).await?;
     each(store, report, ORDERS_BY_EXTERNAL_ID, |tx, _, id, problems| must_have(tx, &ORDERS, id, id, problems)).await?;
+    each(store, report, ORDER_PRICES, |tx, id, _, problems| must_have(tx, &ORDERS, id, id, problems)).await?;
     readable(store, report, QUOTES).await?;
-    each(store, report, TIMERS, |tx, key, _, problems| {
-        let who = format_args!("the timer {:?} at {}", key.kind, key.due).to_string();
-        match key.kind {
-            TimerKind::UnpaidOrder | TimerKind::ActivatePoints => {
-                must_have(tx, &ORDERS, &OrderId::from_bits(key.subject), who, problems)
-            }
-            TimerKind::ExpirePoints => must_have(tx, &MEMBERS, &MemberId::from_bits(key.subject), who, problems),
-            TimerKind::ExpireCoupon => must_have(tx, &COUPONS, &CouponId::from_bits(key.subject), who, problems),
-        }
-    })
-    .await?;
+    each(store, report, PLACED_QUOTES, |tx, _, id, problems| must_have(tx, &ORDERS, id, id, problems)).await
+}
+
+/// What waits, and what happened.
+async fn time(store: &Store, report: &mut ReferencesReport) -> Result<(), StoreError> {
+    each(store, report, TIMERS, |tx, key, _, problems| timer_refers(tx, key, problems)).await?;
+    each(store, report, DEAD_TIMERS, |tx, key, _, problems| timer_refers(tx, key, problems)).await?;
     each(store, report, EVENTS, |tx, (shard, seq, n), event, problems| {
         if *shard != events::shard(event.member) {
             problems.push(format!("event {seq}/{n} lies in another shard than that of its member"));
         }
         must_have(tx, &MEMBERS, &event.member, format_args!("event {seq}/{n}"), problems)
     })
-    .await
+    .await?;
+    each(store, report, OCCASIONS, |tx, (member, _), _, problems| must_have(tx, &MEMBERS, member, member, problems))
+        .await?;
+    readable(store, report, CURSORS).await?;
+    readable(store, report, LEASES).await?;
+    readable(store, report, SCHEDULES).await?;
+    readable(store, report, JOBS).await?;
+    readable(store, report, TIER_DIGESTS).await?;
+    readable(store, report, recommend::BASKETS).await?;
+    readable(store, report, recommend::PARTNERS).await
+}
+
+/// A timer waits for something that is there.
+fn timer_refers(tx: &mut Tx<'_>, key: &TimerKey, problems: &mut Problems) -> Result<(), StoreError> {
+    let who = format_args!("the timer {:?} at {}", key.kind, key.due).to_string();
+    match key.kind {
+        TimerKind::UnpaidOrder | TimerKind::ActivatePoints => {
+            must_have(tx, &ORDERS, &OrderId::from_bits(key.subject), who, problems)
+        }
+        TimerKind::ExpireCoupon | TimerKind::NoticeCoupon => {
+            must_have(tx, &COUPONS, &CouponId::from_bits(key.subject), who, problems)
+        }
+        TimerKind::ExpirePoints | TimerKind::NoticePoints | TimerKind::Birthday | TimerKind::Anniversary => {
+            must_have(tx, &MEMBERS, &MemberId::from_bits(key.subject), who, problems)
+        }
+    }
+}
+
+/// Touches, and what points at them.
+async fn touches(store: &Store, report: &mut ReferencesReport) -> Result<(), StoreError> {
+    each(store, report, reach::TOUCHES, |tx, id, touch, problems| {
+        must_have(tx, &MEMBERS, &touch.member, id, problems)?;
+        must_have(tx, &reach::TOUCHES_OF_MEMBER, &(touch.member, *id), id, problems)?;
+        let key = (touch.member, touch.template.clone(), touch.dedupe.clone());
+        must_be(tx, &reach::TOUCH_KEYS, &key, id, id, problems)
+    })
+    .await?;
+    each(store, report, reach::TOUCHES_OF_MEMBER, |tx, (_, id), (), problems| {
+        must_have(tx, &reach::TOUCHES, id, id, problems)
+    })
+    .await?;
+    each(store, report, reach::QUEUE, |tx, (_, due, id), (), problems| {
+        let queued = tx.get(&reach::TOUCHES, id)?.and_then(|touch| touch.queued);
+        if queued != Some(*due) {
+            problems.push(format!("{id} does not wait for the time that stands there"));
+        }
+        Ok(())
+    })
+    .await?;
+    each(store, report, reach::STUCK, |tx, id, (), problems| must_have(tx, &reach::TOUCHES, id, id, problems)).await?;
+    each(store, report, reach::CONTENTS, |tx, id, _, problems| must_have(tx, &reach::TOUCHES, id, id, problems))
+        .await?;
+    each(store, report, reach::TOUCH_KEYS, |tx, _, id, problems| must_have(tx, &reach::TOUCHES, id, id, problems))
+        .await?;
+    readable(store, report, reach::PROVIDER_IDS).await?;
+    readable(store, report, reach::LAST_TO_ADDRESS).await?;
+    readable(store, report, reach::DAYS).await?;
+    readable(store, report, reach::TOTALS).await
+}
+
+/// What members want, and what may be written to them.
+async fn consents(store: &Store, report: &mut ReferencesReport) -> Result<(), StoreError> {
+    each(store, report, reach::CONSENTS, |tx, (member, ..), _, problems| {
+        must_have(tx, &MEMBERS, member, member, problems)
+    })
+    .await?;
+    readable(store, report, reach::CONSENT_VERSIONS).await?;
+    readable(store, report, reach::SUPPRESSED_ADDRESSES).await?;
+    readable(store, report, reach::SUPPRESSED_MEMBERS).await?;
+    readable(store, report, reach::TEMPLATES).await?;
+    each(store, report, reach::HEADS, |tx, (code, ..), _, problems| {
+        must_have(tx, &reach::TEMPLATES, code, code, problems)
+    })
+    .await?;
+    readable(store, report, reach::VARIANTS).await
 }
 
 async fn deployment(store: &Store, report: &mut ReferencesReport) -> Result<(), StoreError> {

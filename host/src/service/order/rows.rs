@@ -16,7 +16,7 @@ use crate::{
 };
 
 /// An order.
-pub(super) fn get(tx: &mut Tx<'_>, id: OrderId) -> Result<Option<Order>, StoreError> {
+pub(in crate::service) fn get(tx: &mut Tx<'_>, id: OrderId) -> Result<Option<Order>, StoreError> {
     let Some(order) = unpriced(tx, id)? else { return Ok(None) };
     whole(tx, order).map(Some)
 }
