@@ -8,6 +8,7 @@ mod guest;
 mod hostile;
 mod operator;
 mod program;
+mod reach;
 mod recommendations;
 mod releases;
 mod rules;

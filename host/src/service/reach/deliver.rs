@@ -72,7 +72,7 @@ impl Services {
     /// Those of the store.
     pub async fn reclaim_touches(&self) -> Result<usize, Error> {
         let now = self.clock.now();
-        let horizon = now.checked_add(self.lease()).unwrap_or(Timestamp::MAX);
+        let horizon = now.checked_add(self.lease() + SignedDuration::from_millis(1)).unwrap_or(Timestamp::MAX);
         let mut found = 0;
         for shard in 0..QUEUE_SHARDS {
             let mut last = None;

@@ -55,6 +55,7 @@ pub(super) struct Call {
     pub(super) text: String,
     pub(super) link: Option<String>,
     pub(super) at: Timestamp,
+    pub(super) attempt: Attempt,
 }
 
 struct Told {
@@ -90,6 +91,13 @@ impl World {
 
     pub(super) fn forbid(&self, phrase: &str) {
         self.state().phrases.push(phrase.to_owned());
+    }
+
+    /// Forgets what was told and not done yet.
+    pub(super) fn calm(&self) {
+        let mut state = self.state();
+        state.script.clear();
+        state.guard_down = false;
     }
 
     pub(super) fn calls(&self) -> Vec<Call> {
@@ -142,6 +150,8 @@ impl Carrier for Told {
             // Others get their turn, as with a real vendor.
             tokio::task::yield_now().await;
             let mut state = self.world.state();
+            let told = state.script.get_mut(&self.slot).and_then(VecDeque::pop_front);
+            let attempt = told.unwrap_or_else(|| Attempt::Accepted(Some(format!("v-{}", message.key))));
             state.calls.push(Call {
                 slot: self.slot.clone(),
                 key: message.key.clone(),
@@ -149,9 +159,9 @@ impl Carrier for Told {
                 text: message.text.clone(),
                 link: message.unsubscribe_url.clone(),
                 at: now,
+                attempt: attempt.clone(),
             });
-            let told = state.script.get_mut(&self.slot).and_then(VecDeque::pop_front);
-            told.unwrap_or_else(|| Attempt::Accepted(Some(format!("v-{}", message.key))))
+            attempt
         })
     }
 
@@ -195,12 +205,23 @@ impl Reached {
         self.fixture.services.reach = Arc::new(Reach::new(Secrets::new(&[5; 32]), outlets));
     }
 
-    /// A member with a number and an address.
+    /// A member with a number and an address that all members have.
     pub(super) async fn member(&self, external_id: &str, zone: Option<&str>) -> MemberId {
+        self.member_at(external_id, zone, "+8613800138000", "wang@example.com").await
+    }
+
+    /// A member with this number and address.
+    pub(super) async fn member_at(
+        &self,
+        external_id: &str,
+        zone: Option<&str>,
+        phone: &str,
+        email: &str,
+    ) -> MemberId {
         let profile = Profile {
             name: Some("王小明".to_owned()),
-            phone: Some("+8613800138000".to_owned()),
-            email: Some("wang@example.com".to_owned()),
+            phone: Some(phone.to_owned()),
+            email: Some(email.to_owned()),
             birthday: None,
         };
         let external_id: ExternalId = external_id.parse().expect("an id");

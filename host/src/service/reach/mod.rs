@@ -17,6 +17,8 @@ mod touches;
 #[cfg(test)]
 mod fixture;
 #[cfg(test)]
+mod property_tests;
+#[cfg(test)]
 mod tests;
 
 use std::{
