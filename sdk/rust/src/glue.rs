@@ -96,6 +96,7 @@ pub mod worlds {
         TIER_RULE = "/tier-rule.section";
         EARNING_RULE = "/earning-rule.section";
         COUPON_POLICY = "/coupon-policy.section";
+        CHANNEL = "/channel.section";
     }
 }
 

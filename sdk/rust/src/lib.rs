@@ -2,13 +2,15 @@
 //!
 //! A plugin is a pure function from what the host knows to a proposal with reasons. It has no clock, no randomness, no
 //! network and no store; the same input gives the same answer, today and when the decision is replayed in a year. The
-//! host clamps, allocates, rounds and commits: no plugin can make money or points.
+//! host clamps, allocates, rounds and commits: no plugin can make money or points. A channel alone reaches out, through
+//! the host and as far as its release was granted ([`outbound`]).
 //!
 //! | kind | trait | export | decides |
 //! |---|---|---|---|
 //! | `tier-rule` | [`TierRule`] | [`export_tier_rule!`] | which tier a member holds |
 //! | `earning-rule` | [`EarningRule`] | [`export_earning_rule!`] | how many points an activity earns |
 //! | `coupon-policy` | [`CouponPolicy`] | [`export_coupon_policy!`] | what offers are worth for a cart |
+//! | `channel` | [`Channel`] | [`export_channel!`] | nothing: it carries messages by a vendor's protocol |
 //!
 //! # A first plugin from nothing
 //!
@@ -168,6 +170,7 @@ extern crate self as galenic_sdk;
 mod arena;
 #[doc(hidden)]
 pub mod bindings;
+pub mod channel;
 mod config;
 pub mod coupon_policy;
 pub mod earning_rule;
@@ -175,6 +178,7 @@ pub mod facts;
 #[doc(hidden)]
 pub mod glue;
 mod map;
+pub mod outbound;
 mod reasons;
 pub mod terms;
 #[cfg(not(target_family = "wasm"))]
@@ -189,6 +193,7 @@ pub use serde;
 
 /// The shapes that every kind shares; `wit/v0/types.wit` documents them.
 pub use bindings::exports::galenic::plugin::types;
+pub use channel::Channel;
 pub use config::{Config, Errors};
 pub use coupon_policy::CouponPolicy;
 pub use earning_rule::EarningRule;
@@ -204,11 +209,13 @@ pub use units::{BasisPoints, Instant, Money, Points};
 /// Everything a plugin needs: `use galenic_sdk::prelude::*;`.
 pub mod prelude {
     pub use crate::{
-        About, BasisPoints, Errors, Facts as _, FieldError, Instant, Map, Money, Points, Reason, ReasonCode, about,
+        About, BasisPoints, Channel, Errors, Facts as _, FieldError, Instant, Map, Money, Points, Reason, ReasonCode,
+        about,
+        channel::{AddressKind, ChannelTraits, Incoming, Message, Moment, Receipt, Received, Sent, Status},
         config,
         coupon_policy::{Cart, CouponPolicy, Proposal},
         earning_rule::{Award, EarningRule},
-        export_coupon_policy, export_earning_rule, export_tier_rule, facts, reasons, terms,
+        export_channel, export_coupon_policy, export_earning_rule, export_tier_rule, facts, reasons, terms,
         tier_rule::{self, Tier, TierConfig, TierRule, Verdict},
     };
 }

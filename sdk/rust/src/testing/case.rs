@@ -24,6 +24,12 @@ pub(super) struct Case {
     pub lines: Vec<Named>,
     #[serde(default)]
     pub offers: Vec<Named>,
+    pub message: Option<super::channel::CaseMessage>,
+    pub incoming: Option<super::channel::CaseIncoming>,
+    #[serde(default)]
+    pub secrets: BTreeMap<String, String>,
+    #[serde(default)]
+    pub exchange: Vec<super::script::Step>,
     pub expect: Json,
 }
 
