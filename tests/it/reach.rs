@@ -183,10 +183,8 @@ async fn report(app: &TestApp, lines: Json, forge: bool) -> Reply {
     let nobody = app.anonymous();
     let signed = signature("r-1", &timestamp, if forge { "[]" } else { &body });
     let request = nobody.request(Method::POST, &format!("/receipts/{SLOT}")).body(body);
-    let request = request
-        .header("webhook-id", "r-1")
-        .header("webhook-timestamp", timestamp)
-        .header("webhook-signature", signed);
+    let request =
+        request.header("webhook-id", "r-1").header("webhook-timestamp", timestamp).header("webhook-signature", signed);
     nobody.send(request).await
 }
 
@@ -245,7 +243,10 @@ async fn marketing_needs_consent_and_one_click_ends_it() {
     app.wait(jiff::SignedDuration::from_hours(24)).await;
     assert_eq!(until(&app, &capped, "dropped").await["reason"], "no-consent");
     let suppressed = app.operator.get("/ops/v1/suppressions/members").await.expect(200);
-    assert_eq!((&suppressed["items"][0]["member"], &suppressed["items"][0]["cause"]), (&json!(member), &json!("unsubscribed")));
+    assert_eq!(
+        (&suppressed["items"][0]["member"], &suppressed["items"][0]["cause"]),
+        (&json!(member), &json!("unsubscribed"))
+    );
     let forged = nobody.send(nobody.request(Method::POST, &format!("/u/{}", "0".repeat(66)))).await;
     assert_eq!(forged.status, 404);
     assert_eq!(gateway.came().len(), 1);
@@ -312,6 +313,7 @@ async fn bad_templates_and_touches_are_named() {
     assert_eq!(refused["errors"][0]["pointer"], "/touches/0/dedupe");
     let touch = json!({"member": format!("mbr_{}", "0".repeat(32)), "template": "none", "dedupe": "a"});
     let refused = app.shop.post("/v1/touches", json!({"touches": [touch]})).await.refused(422, "invalid-request");
-    let pointers: Vec<_> = refused["errors"].as_array().expect("errors").iter().map(|one| text(&one["pointer"])).collect();
+    let pointers: Vec<_> =
+        refused["errors"].as_array().expect("errors").iter().map(|one| text(&one["pointer"])).collect();
     assert_eq!(pointers, ["/touches/0/member", "/touches/0/template"]);
 }

@@ -486,7 +486,10 @@ impl Reach {
             && !url.ends_with('/')
             && url.len() <= 128
             && url.bytes().all(|byte| byte.is_ascii_graphic());
-        require(fits, format!("reach.public_url must be `https://` and a host, without a slash at its end, not `{url}`"));
+        require(
+            fits,
+            format!("reach.public_url must be `https://` and a host, without a slash at its end, not `{url}`"),
+        );
     }
 
     fn settings(&self) -> anyhow::Result<ReachSettings> {

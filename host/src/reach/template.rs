@@ -214,16 +214,14 @@ impl Variant {
         Ok(Rendered { subject, text: self.part("text", &self.text, &values)? })
     }
 
-    fn part(
-        &self,
-        part: &'static str,
-        source: &str,
-        values: &BTreeMap<&str, &str>,
-    ) -> Result<String, TemplateError> {
+    fn part(&self, part: &'static str, source: &str, values: &BTreeMap<&str, &str>) -> Result<String, TemplateError> {
         let environment = environment();
         let template = environment.template_from_str(source).map_err(|error| self.explain(part, source, &error))?;
         let mut output = Bounded(Vec::new());
-        let rendered = template.render_captured_to(minijinja::Value::from_pairs(values.iter().map(|(name, value)| (*name, *value))), &mut output);
+        let rendered = template.render_captured_to(
+            minijinja::Value::from_pairs(values.iter().map(|(name, value)| (*name, *value))),
+            &mut output,
+        );
         match rendered.map(drop) {
             Ok(()) => Ok(String::from_utf8_lossy(&output.0).into_owned()),
             Err(error) => Err(self.explain(part, source, &error)),
@@ -373,7 +371,10 @@ mod tests {
         let endless = "{% macro again(n) %}{{ again(n) }}{% endmacro %}{{ again(1) }}";
         assert!(variant(endless, &[]).check().is_err());
         assert!(variant("{% include 'passwd' %}", &[]).check().is_err());
-        let steps = format!("{{% for a in {0:?} %}}{{% for b in {0:?} %}}{{% for c in {0:?} %}}{{{{ '' }}}}{{% endfor %}}{{% endfor %}}{{% endfor %}}", "x".repeat(40));
+        let steps = format!(
+            "{{% for a in {0:?} %}}{{% for b in {0:?} %}}{{% for c in {0:?} %}}{{{{ '' }}}}{{% endfor %}}{{% endfor %}}{{% endfor %}}",
+            "x".repeat(40)
+        );
         let slow = "template `refill (sms, zh-CN)`, text, line 1: takes more than 20000 steps: make it simpler";
         check(&steps, &[], Err(slow));
     }

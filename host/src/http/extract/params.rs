@@ -61,9 +61,8 @@ fn next_param<'a, T: FromStr<Err: std::fmt::Display>>(
     let Some((name, text)) = params.next() else {
         return Err(Problem::internal(&"the route has too few parameters"));
     };
-    text.parse().map_err(|error| {
-        Problem::new(StatusCode::BAD_REQUEST, "malformed-path", format!("{name} `{text}`: {error}"))
-    })
+    text.parse()
+        .map_err(|error| Problem::new(StatusCode::BAD_REQUEST, "malformed-path", format!("{name} `{text}`: {error}")))
 }
 
 /// The query's parameters; unknown ones are refused.

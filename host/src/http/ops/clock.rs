@@ -18,6 +18,8 @@ use crate::{
 
 /// Timers fired in one go; the rest follows at once.
 const TIMERS_AT_ONCE: usize = 256;
+/// Touches worked on in one go; likewise.
+const TOUCHES_AT_ONCE: usize = 1_000;
 
 pub(super) fn routes() -> OpenApiRouter<Api> {
     OpenApiRouter::new().routes(routes!(read, set))
@@ -51,7 +53,7 @@ async fn read(State(api): State<Api>, _: Allowed<needs::Operate>) -> Reply<Clock
     Reply::ok(ClockView { now: api.services.clock.now(), timers_fired: 0 })
 }
 
-/// Moves a manual clock forward and fires every timer that is due by then before it answers.
+/// Moves a manual clock forward, fires every timer that is due by then and works on every touch, before it answers.
 #[utoipa::path(
     put, path = "/ops/v1/clock", tag = "clock", security(("api_key" = ["operate"])),
     request_body = ClockBody,
@@ -81,5 +83,6 @@ async fn set(
             break;
         }
     }
+    while api.services.deliver_due(TOUCHES_AT_ONCE).await? > 0 {}
     Ok(Reply::ok(ClockView { now: api.services.clock.now(), timers_fired }))
 }

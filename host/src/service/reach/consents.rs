@@ -141,9 +141,9 @@ impl Services {
     /// [`Error::Invalid`] for a text that is no address.
     pub async fn suppress_address(&self, address: &str) -> Result<(), Error> {
         let (now, hash) = (self.clock.now(), self.address_hash(address)?);
-        let run = self.store.run(now, move |tx| {
-            Ok::<_, Error>(suppression::suppress_address(tx, &hash, Cause::Operator, now)?)
-        });
+        let run = self
+            .store
+            .run(now, move |tx| Ok::<_, Error>(suppression::suppress_address(tx, &hash, Cause::Operator, now)?));
         run.await
     }
 
@@ -166,8 +166,7 @@ impl Services {
         &self,
         page: PageRequest,
     ) -> Result<Page<((MemberId, Channel), Suppression)>, Error> {
-        let read =
-            self.store.read(move |tx| page.page(tx.scan(&SUPPRESSED_MEMBERS, &page.scan(Scan::all())?)?));
+        let read = self.store.read(move |tx| page.page(tx.scan(&SUPPRESSED_MEMBERS, &page.scan(Scan::all())?)?));
         read.await
     }
 
@@ -177,8 +176,7 @@ impl Services {
     ///
     /// [`Error::Invalid`] for a bad page.
     pub async fn suppressed_addresses(&self, page: PageRequest) -> Result<Page<(AddressHash, Suppression)>, Error> {
-        let read =
-            self.store.read(move |tx| page.page(tx.scan(&SUPPRESSED_ADDRESSES, &page.scan(Scan::all())?)?));
+        let read = self.store.read(move |tx| page.page(tx.scan(&SUPPRESSED_ADDRESSES, &page.scan(Scan::all())?)?));
         read.await
     }
 

@@ -5,7 +5,10 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use futures::StreamExt as _;
 use jiff::{SignedDuration, Timestamp};
 
-use super::plan::{Plan, Seen, Terms, note, same, take_on};
+use super::{
+    plan::{Plan, Seen, Terms, note, same, take_on},
+    settle,
+};
 use crate::{
     domain::channel::{Attempt, Failure},
     ids::TouchId,
@@ -29,8 +32,8 @@ const LEASE_SPARE: SignedDuration = SignedDuration::from_secs(15);
 enum Begun {
     /// Something moved since the plan was made.
     Moved,
-    /// The touch waits or ended.
-    Settled,
+    /// The touch waits or ended, as it stands now.
+    Settled(Box<Touch>),
     /// The attempt with this number may begin, once.
     Cleared(Cleared, u32),
 }
@@ -86,7 +89,8 @@ impl Services {
                     Ok::<_, Error>((rows.last().map(|(key, ())| *key), touches, rows.len()))
                 });
                 let (end, touches, rows) = read.await?;
-                for touch in touches.into_iter().flatten().filter(|touch| matches!(touch.state, State::Sending { .. })) {
+                for touch in touches.into_iter().flatten().filter(|touch| matches!(touch.state, State::Sending { .. }))
+                {
                     if let Some(_held) = self.reach.hold(touch.id) {
                         self.lost(touch.id, touch.attempts).await?;
                         found += 1;
@@ -114,7 +118,10 @@ impl Services {
             let plan = self.plan(&seen, now).await?;
             match self.begin(&seen.touch, &plan, now).await? {
                 Begun::Moved => {}
-                Begun::Settled => return Ok(true),
+                Begun::Settled(touch) => {
+                    settle::count(&touch);
+                    return Ok(true);
+                }
                 Begun::Cleared(cleared, token) => {
                     let attempt = self.attempt(cleared, &plan).await;
                     self.settle(id, token, attempt, plan.more).await?;
@@ -163,13 +170,7 @@ impl Services {
     }
 }
 
-fn begin(
-    tx: &mut Tx<'_>,
-    planned: &Touch,
-    terms: &Terms,
-    now: Timestamp,
-    lease: Timestamp,
-) -> Result<Begun, Error> {
+fn begin(tx: &mut Tx<'_>, planned: &Touch, terms: &Terms, now: Timestamp, lease: Timestamp) -> Result<Begun, Error> {
     let Some(mut touch) = tx.get(&TOUCHES, &planned.id)? else { return Ok(Begun::Moved) };
     if !same(&touch, planned) || !text_stands(tx, &touch, terms)? {
         return Ok(Begun::Moved);
@@ -186,7 +187,7 @@ fn begin(
         touch.note = Some(note("uncertain", "an attempt may have been taken, and it cannot be repeated"));
         let channel = touch.channel;
         touch::shift(tx, &mut touch, (State::Unknown, channel), None)?;
-        return Ok(Begun::Settled);
+        return Ok(Begun::Settled(Box::new(touch)));
     }
     match verdict {
         Verdict::AskGuard => Ok(Begun::Moved),
@@ -194,13 +195,13 @@ fn begin(
             touch::give_back(tx, &mut touch)?;
             touch.note = terms.note.clone().or(touch.note);
             touch::shift(tx, &mut touch, (State::Dropped(reason), terms.channel), None)?;
-            Ok(Begun::Settled)
+            Ok(Begun::Settled(Box::new(touch)))
         }
         Verdict::Defer(reason, until) => {
             touch::give_back(tx, &mut touch)?;
             touch.note = terms.note.clone().or(touch.note);
             touch::shift(tx, &mut touch, (State::Deferred { reason, until }, terms.channel), Some(until))?;
-            Ok(Begun::Settled)
+            Ok(Begun::Settled(Box::new(touch)))
         }
         Verdict::Pass(cleared) => {
             if touch.class.capped() {

@@ -211,13 +211,7 @@ impl Reached {
     }
 
     /// A member with this number and address.
-    pub(super) async fn member_at(
-        &self,
-        external_id: &str,
-        zone: Option<&str>,
-        phone: &str,
-        email: &str,
-    ) -> MemberId {
+    pub(super) async fn member_at(&self, external_id: &str, zone: Option<&str>, phone: &str, email: &str) -> MemberId {
         let profile = Profile {
             name: Some("王小明".to_owned()),
             phone: Some(phone.to_owned()),

@@ -26,12 +26,8 @@ use crate::{
     service::{Settings, settings::ReachSettings},
 };
 
-const CODES: [(&str, Class); 4] = [
-    ("paid", Class::Transactional),
-    ("dose", Class::Care),
-    ("read", Class::Content),
-    ("sale", Class::Marketing),
-];
+const CODES: [(&str, Class); 4] =
+    [("paid", Class::Transactional), ("dose", Class::Care), ("read", Class::Content), ("sale", Class::Marketing)];
 const CHANNELS: [Channel; 2] = [Channel::Sms, Channel::Email];
 /// The deployment's, two that change their clocks, one of half an hour, and one a day ahead.
 const ZONES: [Option<&str>; 5] =
@@ -83,9 +79,8 @@ fn step() -> impl Strategy<Value = Step> {
 fn runs() -> impl Strategy<Value = Run> {
     let zones = [0..ZONES.len(), 0..ZONES.len()];
     let quiet = prop_oneof![Just((21, 9)), Just((0, 0)), (0..24_i8, 0..24_i8)];
-    (zones, quiet, 1..3_usize, any::<bool>(), prop::collection::vec(step(), 5..50)).prop_map(
-        |(zones, quiet, cap, deduplicates, steps)| Run { zones, quiet, cap, deduplicates, steps },
-    )
+    (zones, quiet, 1..3_usize, any::<bool>(), prop::collection::vec(step(), 5..50))
+        .prop_map(|(zones, quiet, cap, deduplicates, steps)| Run { zones, quiet, cap, deduplicates, steps })
 }
 
 /// What the oracle knows, by its own book-keeping.
@@ -160,12 +155,7 @@ impl Oracle {
     }
 }
 
-async fn act(
-    reached: &mut Reached,
-    oracle: &mut Oracle,
-    members: [MemberId; 2],
-    step: &Step,
-) {
+async fn act(reached: &mut Reached, oracle: &mut Oracle, members: [MemberId; 2], step: &Step) {
     let services = reached.fixture.services.clone();
     let operator = reached.fixture.operator;
     match *step {
@@ -178,7 +168,11 @@ async fn act(
             let purpose = if health { ConsentPurpose::HealthData } else { ConsentPurpose::Marketing };
             let key = (members[member], purpose, CHANNELS[channel]);
             reached.consent(key.0, key.1, key.2, granted).await;
-            if granted { oracle.consents.insert(key) } else { oracle.consents.remove(&key) };
+            if granted {
+                oracle.consents.insert(key)
+            } else {
+                oracle.consents.remove(&key)
+            };
         }
         Step::Suppress { member, channel } => {
             let key = (members[member], CHANNELS[channel]);
@@ -228,11 +222,7 @@ async fn counted(reached: &Reached) -> (u64, u64, u64) {
 
 async fn check(reached: &mut Reached, number: u32, run: &Run) -> Result<usize, TestCaseError> {
     let (from, to) = (time(run.quiet.0, 0, 0, 0), time(run.quiet.1, 0, 0, 0));
-    let settings = ReachSettings {
-        quiet: QuietHours { from, to },
-        cap_per_day: run.cap,
-        ..ReachSettings::standard()
-    };
+    let settings = ReachSettings { quiet: QuietHours { from, to }, cap_per_day: run.cap, ..ReachSettings::standard() };
     let services = &mut reached.fixture.services;
     services.settings = Arc::new(Settings { reach: settings, ..(*services.settings).clone() });
     reached.world.calm();

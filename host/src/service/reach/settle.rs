@@ -42,12 +42,7 @@ impl Services {
         let end = End { token, attempt, more, now, jitter };
         let settled = self.store.run(now, move |tx| settle(tx, id, &end)).await?;
         if let Some(touch) = settled {
-            let labels = [
-                ("class", touch.class.name()),
-                ("channel", touch.channel.name()),
-                ("state", touch.state.name()),
-            ];
-            metrics::counter!("galenic_touches_total", &labels).increment(1);
+            count(&touch);
         }
         Ok(())
     }
@@ -57,6 +52,17 @@ impl Services {
         let failure = Failure { code: "lost".to_owned(), message: "the server stopped during the attempt".to_owned() };
         self.settle(id, token, Attempt::Unknown(failure), false).await
     }
+}
+
+/// Counts where a touch came to stand: a touch that waits twice is counted twice.
+pub(super) fn count(touch: &Touch) {
+    let outcome = match touch.state {
+        State::Dropped(reason) => reason.name(),
+        State::Deferred { reason, .. } => reason.name(),
+        state => state.name(),
+    };
+    let labels = [("class", touch.class.name()), ("channel", touch.channel.name()), ("outcome", outcome)];
+    metrics::counter!("galenic_touch_outcomes_total", &labels).increment(1);
 }
 
 fn settle(tx: &mut Tx<'_>, id: TouchId, end: &End) -> Result<Option<Touch>, Error> {
@@ -140,12 +146,7 @@ fn later(tx: &mut Tx<'_>, touch: &mut Touch, end: &End) -> Result<(), Error> {
     shift(tx, touch, State::Dead, None)
 }
 
-pub(super) fn shift(
-    tx: &mut Tx<'_>,
-    touch: &mut Touch,
-    state: State,
-    due: Option<Timestamp>,
-) -> Result<(), Error> {
+pub(super) fn shift(tx: &mut Tx<'_>, touch: &mut Touch, state: State, due: Option<Timestamp>) -> Result<(), Error> {
     let channel = touch.channel;
     Ok(touch::shift(tx, touch, (state, channel), due)?)
 }

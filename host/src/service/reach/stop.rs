@@ -114,13 +114,8 @@ pub(super) fn stop(
     let Some(before) = before.filter(|consent| consent.granted && row.state == MemberState::Active) else {
         return Ok(());
     };
-    let said = Said {
-        granted: false,
-        text_version: before.text_version,
-        evidence: None,
-        source: source.to_owned(),
-        by: None,
-    };
+    let said =
+        Said { granted: false, text_version: before.text_version, evidence: None, source: source.to_owned(), by: None };
     consent::set(tx, member, (purpose, channel), &said, now)?;
     put_moved(tx, &mut row)?;
     Ok(events::append(tx, member, [What::ConsentChanged { purpose, channel, granted: false }])?)

@@ -193,7 +193,8 @@ fn check(new: &NewVariant) -> Result<(), Error> {
         let once = (1..channels.len()).all(|at| !channels[..at].contains(&channels[at]));
         checks.require(once, "/channels", "must not repeat a channel");
     }
-    let needs_subject = new.channel == Channel::Email && new.subject.as_deref().is_none_or(|text| text.trim().is_empty());
+    let needs_subject =
+        new.channel == Channel::Email && new.subject.as_deref().is_none_or(|text| text.trim().is_empty());
     checks.require(!needs_subject, "/subject", "is needed in a mail");
     if matches!(new.class, Class::Content | Class::Marketing) {
         says_how_to_stop(&mut checks, new);
@@ -244,9 +245,7 @@ fn write(tx: &mut Tx<'_>, new: &NewVariant, mut variant: Variant) -> Result<Vari
             return Err(Error::field("/purpose", "is another one for all texts of this code"));
         }
         Some(template) => template,
-        None => {
-            Template { code: new.code.clone(), class: new.class, purpose: new.purpose, channels: Vec::new() }
-        }
+        None => Template { code: new.code.clone(), class: new.class, purpose: new.purpose, channels: Vec::new() },
     };
     let mut template = template;
     match &new.channels {

@@ -321,10 +321,8 @@ async fn receipts_say_what_became_of_it() {
     let now = services.clock.now();
     let key = crate::reach::touch::key_of;
     let future = now.checked_add(SignedDuration::from_hours(1)).expect("a time");
-    let delivered = Receipt {
-        provider_id: Some(format!("v-{}", key(sale))),
-        ..receipt(ReceiptStatus::Delivered, future)
-    };
+    let delivered =
+        Receipt { provider_id: Some(format!("v-{}", key(sale))), ..receipt(ReceiptStatus::Delivered, future) };
     let clicked = Receipt { key: Some(key(paid)), ..receipt(ReceiptStatus::Clicked, now) };
     let nobody = Receipt { key: Some("0".repeat(32)), ..receipt(ReceiptStatus::Failed, now) };
     reached.world.report(report(vec![delivered, clicked, nobody]));
@@ -337,9 +335,10 @@ async fn receipts_say_what_became_of_it() {
     reached.world.report(report(vec![stop]));
     services.receive("channel.sms", incoming()).await.expect("is read");
     let consents = services.consents(reached.fixture.shop, member).await.expect("consents");
-    assert_eq!(consents.iter().map(|consent| (consent.granted, consent.source.as_str())).collect::<Vec<_>>(), [(
-        false, "reply"
-    )]);
+    assert_eq!(
+        consents.iter().map(|consent| (consent.granted, consent.source.as_str())).collect::<Vec<_>>(),
+        [(false, "reply")]
+    );
     let other = reached.member("m-2", None).await;
     reached.consent(other, ConsentPurpose::Marketing, Channel::Sms, true).await;
     let same_number = reached.ask(other, "sale").await;

@@ -13,9 +13,7 @@ use crate::{
         touch::{self, Column, State, Touch},
     },
     service::{
-        Caller, Done, Error, Idempotency, Page, PageRequest, Services,
-        check::Checks,
-        members::visible_member,
+        Caller, Done, Error, Idempotency, Page, PageRequest, Services, check::Checks, members::visible_member,
         tables::MEMBERS,
     },
     store::{SCAN_ROWS_MAX, Scan, StoreError, Tx},
@@ -223,7 +221,10 @@ impl Services {
                 let mut touch = visible_touch(tx, caller, id)?;
                 if !matches!(touch.state, State::Dead | State::Unknown) {
                     let state = touch.state;
-                    return Err(Error::field("/touch", format!("is {state}: only dead and unknown ones are decided on")));
+                    return Err(Error::field(
+                        "/touch",
+                        format!("is {state}: only dead and unknown ones are decided on"),
+                    ));
                 }
                 act(tx, &mut touch)?;
                 Ok(touch)
@@ -254,9 +255,8 @@ impl Services {
                 }
             }
         });
-        let total = |((class, channel, column), count)| {
-            Some(Total { class, channel, column: Column::of_code(column)?, count })
-        };
+        let total =
+            |((class, channel, column), count)| Some(Total { class, channel, column: Column::of_code(column)?, count });
         Ok(rows.await?.into_iter().filter_map(total).collect())
     }
 
@@ -341,7 +341,11 @@ fn check(wanted: &[WantedTouch]) -> Result<(), Error> {
         for (name, value) in one.variables.iter().take(VARIABLES_MAX) {
             let fits = value.chars().count() <= VALUE_CHARS_MAX && !value.chars().any(char::is_control);
             let message = format!("must be at most {VALUE_CHARS_MAX} characters, without control characters");
-            checks.require(fits, pointer(&format!("variables/{}", name.replace('~', "~0").replace('/', "~1"))), message);
+            checks.require(
+                fits,
+                pointer(&format!("variables/{}", name.replace('~', "~0").replace('/', "~1"))),
+                message,
+            );
         }
     }
     checks.finish()
