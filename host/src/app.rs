@@ -138,6 +138,7 @@ impl App {
         };
         let cut_off = self.http.serve(listener, stop).await;
         stopping.send_replace(true);
+        self.services.reach.drain();
         let kept_up = match kept_up {
             Some(ended) => ended,
             None => upkeep.await,

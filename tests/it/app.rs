@@ -13,6 +13,7 @@ use galenic::{
     cli::config::{Config, Secrets},
     clock::Clock,
     ids::Ids,
+    plugin::Secret,
 };
 use jiff::{SignedDuration, Timestamp};
 use reqwest::{Method, StatusCode, header::HeaderMap};
@@ -21,6 +22,8 @@ use tempfile::TempDir;
 
 const OPERATOR_KEY: &str = "the-operators-own-key";
 const MASTER_KEY: [u8; 32] = [7; 32];
+/// What the channel `channel-webhook` signs with in tests: `whsec_` and base64 of 24 times `k`.
+pub(crate) const WEBHOOK_SECRET: &str = "whsec_a2tra2tra2tra2tra2tra2tra2tra2tr";
 const START: &str = "2026-03-01T04:00:00Z";
 
 /// Scopes of a shop: everything under `/v1`.
@@ -35,6 +38,8 @@ const SHOP_SCOPES: &[&str] = &[
     "orders:read",
     "orders:write",
     "points:read",
+    "touches:read",
+    "touches:write",
 ];
 
 /// A server under test.
@@ -224,8 +229,8 @@ impl Drop for TestApp {
 }
 
 async fn open(config: &Config, now: Timestamp) -> Running {
-    let secrets =
-        Secrets { operator_key: Some(OPERATOR_KEY.to_owned()), master_key: Some(MASTER_KEY), ..Secrets::default() };
+    let outbound = [("webhook".to_owned(), Secret::new(WEBHOOK_SECRET))].into();
+    let secrets = Secrets { operator_key: Some(OPERATOR_KEY.to_owned()), master_key: Some(MASTER_KEY), outbound };
     let app = App::open(config.clone(), &secrets, Clock::manual(now), Ids::random()).await.expect("opens");
     app.start(([127, 0, 0, 1], 0).into()).await.expect("starts")
 }

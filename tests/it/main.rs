@@ -9,6 +9,7 @@ mod guest;
 mod hostile;
 mod operator;
 mod program;
+mod reach;
 mod recommendations;
 mod releases;
 mod rules;

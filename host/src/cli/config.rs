@@ -335,7 +335,7 @@ impl Config {
                 cap_per_day: 1,
                 public_url: "http://127.0.0.1:8080".to_owned(),
                 at_once: 64,
-                attempt_seconds_max: 15,
+                attempt_seconds_max: 25,
             },
             schedule: Schedule {
                 node: "node-1".to_owned(),

@@ -46,14 +46,14 @@ pub struct ReachSettings {
 }
 
 impl ReachSettings {
-    /// 21:00 to 9:00, one a day, 64 at once, 15 seconds an attempt.
+    /// 21:00 to 9:00, one a day, 64 at once, 25 seconds an attempt: more than a call of a channel may wait for its turn and then take.
     pub fn standard() -> Self {
         Self {
             quiet: QuietHours { from: time(21, 0, 0, 0), to: time(9, 0, 0, 0) },
             cap_per_day: 1,
             public_url: "http://127.0.0.1:8080".to_owned(),
             at_once: 64,
-            attempt_max: std::time::Duration::from_secs(15),
+            attempt_max: std::time::Duration::from_secs(25),
         }
     }
 }

@@ -1,4 +1,5 @@
-//! What `wit-bindgen` makes of `wit/v0`: one world that exports every kind, so that all kinds share their types.
+//! What `wit-bindgen` makes of `wit/v0`: one world that exports every kind, so that all kinds share their types. Its imports
+//! are linked into a plugin only where a channel calls them.
 //!
 //! Only the export macros of the kinds name this; see `build.rs` for why it is not one world per kind.
 
@@ -19,6 +20,10 @@ wit_bindgen::generate!({
             export galenic:plugin/coupon-policy@0.1.0;
             export galenic:plugin/scorer@0.1.0;
             export galenic:plugin/content-guard@0.1.0;
+            export galenic:plugin/channel@0.1.0;
+            import galenic:plugin/outbound-http@0.1.0;
+            import galenic:plugin/secrets@0.1.0;
+            import galenic:plugin/outbound-mail@0.1.0;
         }
     ",
     path: "../../wit/v0",
@@ -28,4 +33,5 @@ wit_bindgen::generate!({
     additional_derives: [PartialEq, Eq],
     additional_derives_ignore: ["score"],
     generate_unused_types: true,
+    generate_all,
 });

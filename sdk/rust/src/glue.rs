@@ -98,6 +98,7 @@ pub mod worlds {
         COUPON_POLICY = "/coupon-policy.section";
         SCORER = "/scorer.section";
         CONTENT_GUARD = "/content-guard.section";
+        CHANNEL = "/channel.section";
     }
 }
 

@@ -2,7 +2,8 @@
 //!
 //! A plugin is a pure function from what the host knows to a proposal with reasons. It has no clock, no randomness, no
 //! network and no store; the same input gives the same answer, today and when the decision is replayed in a year. The
-//! host clamps, allocates, rounds and commits: no plugin can make money or points.
+//! host clamps, allocates, rounds and commits: no plugin can make money or points. A channel alone reaches out, through
+//! the host and as far as its release was granted ([`outbound`]).
 //!
 //! | kind | trait | export | decides |
 //! |---|---|---|---|
@@ -11,6 +12,7 @@
 //! | `coupon-policy` | [`CouponPolicy`] | [`export_coupon_policy!`] | what offers are worth for a cart |
 //! | `scorer` | [`Scorer`] | [`export_scorer!`] | what a member might want, and why |
 //! | `content-guard` | [`ContentGuard`] | [`export_content_guard!`] | what a message may not say |
+//! | `channel` | [`Channel`] | [`export_channel!`] | nothing: it carries messages by a vendor's protocol |
 //!
 //! # A first plugin from nothing
 //!
@@ -170,6 +172,7 @@ extern crate self as galenic_sdk;
 mod arena;
 #[doc(hidden)]
 pub mod bindings;
+pub mod channel;
 mod config;
 pub mod content_guard;
 pub mod coupon_policy;
@@ -178,6 +181,7 @@ pub mod facts;
 #[doc(hidden)]
 pub mod glue;
 mod map;
+pub mod outbound;
 mod reasons;
 pub mod scorer;
 pub mod terms;
@@ -193,6 +197,7 @@ pub use serde;
 
 /// The shapes that every kind shares; `wit/v0/types.wit` documents them.
 pub use bindings::exports::galenic::plugin::types;
+pub use channel::Channel;
 pub use config::{Config, Errors};
 pub use content_guard::ContentGuard;
 pub use coupon_policy::CouponPolicy;
@@ -210,12 +215,14 @@ pub use units::{BasisPoints, Instant, Money, Points};
 /// Everything a plugin needs: `use galenic_sdk::prelude::*;`.
 pub mod prelude {
     pub use crate::{
-        About, BasisPoints, Errors, Facts as _, FieldError, Instant, Map, Money, Points, Reason, ReasonCode, about,
+        About, BasisPoints, Channel, Errors, Facts as _, FieldError, Instant, Map, Money, Points, Reason, ReasonCode,
+        about,
+        channel::{AddressKind, ChannelTraits, Incoming, Message, Moment, Receipt, Received, Sent, Status},
         config,
         content_guard::{ContentGuard, Draft, Finding},
         coupon_policy::{Cart, CouponPolicy, Proposal},
         earning_rule::{Award, EarningRule},
-        export_content_guard, export_coupon_policy, export_earning_rule, export_scorer, export_tier_rule, facts,
+        export_channel, export_content_guard, export_coupon_policy, export_earning_rule, export_scorer, export_tier_rule, facts,
         reasons,
         scorer::{self, Score, Scorer, Shelf},
         terms,

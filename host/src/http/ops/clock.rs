@@ -16,6 +16,9 @@ use crate::{
     service::{FieldError, timers::Pace},
 };
 
+/// Touches worked on in one go; the rest follows at once.
+const TOUCHES_AT_ONCE: usize = 1_000;
+
 pub(super) fn routes() -> OpenApiRouter<Api> {
     OpenApiRouter::new().routes(routes!(read, set))
 }
@@ -50,7 +53,8 @@ async fn read(State(api): State<Api>, _: Allowed<needs::Operate>) -> Reply<Clock
     Reply::ok(ClockView { now: api.services.clock.now(), timers_fired: 0, job_steps: 0 })
 }
 
-/// Moves a manual clock forward, and does everything that is due by then before it answers: timers, schedules, jobs.
+/// Moves a manual clock forward, and does everything that is due by then before it answers: timers, schedules, jobs,
+/// and the messages that follow from them.
 #[utoipa::path(
     put, path = "/ops/v1/clock", tag = "clock", security(("api_key" = ["operate"])),
     request_body = ClockBody,
@@ -73,5 +77,6 @@ async fn set(
         .set(body.now)
         .map_err(|error| Problem::new(StatusCode::CONFLICT, "clock-not-manual", error.to_string()))?;
     let ran = api.services.run_due(Pace::Full, || true).await?;
+    while api.services.ask_for_events().await? + api.services.deliver_due(TOUCHES_AT_ONCE).await? > 0 {}
     Ok(Reply::ok(ClockView { now: api.services.clock.now(), timers_fired: ran.timers, job_steps: ran.steps }))
 }

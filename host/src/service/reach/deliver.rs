@@ -5,7 +5,10 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use futures::StreamExt as _;
 use jiff::{SignedDuration, Timestamp};
 
-use super::plan::{Plan, Seen, Terms, note, same, take_on};
+use super::{
+    plan::{Plan, Seen, Terms, note, same, take_on},
+    settle,
+};
 use crate::{
     domain::channel::{Attempt, Failure},
     ids::TouchId,
@@ -29,8 +32,8 @@ const LEASE_SPARE: SignedDuration = SignedDuration::from_secs(15);
 enum Begun {
     /// Something moved since the plan was made.
     Moved,
-    /// The touch waits or ended.
-    Settled,
+    /// The touch waits or ended, as it stands now.
+    Settled(Box<Touch>),
     /// The attempt with this number may begin, once.
     Cleared(Cleared, u32),
 }
@@ -72,7 +75,7 @@ impl Services {
     /// Those of the store.
     pub async fn reclaim_touches(&self) -> Result<usize, Error> {
         let now = self.clock.now();
-        let horizon = now.checked_add(self.lease()).unwrap_or(Timestamp::MAX);
+        let horizon = now.checked_add(self.lease() + SignedDuration::from_millis(1)).unwrap_or(Timestamp::MAX);
         let mut found = 0;
         for shard in 0..QUEUE_SHARDS {
             let mut last = None;
@@ -115,7 +118,10 @@ impl Services {
             let plan = self.plan(&seen, now).await?;
             match self.begin(&seen.touch, &plan, now).await? {
                 Begun::Moved => {}
-                Begun::Settled => return Ok(true),
+                Begun::Settled(touch) => {
+                    settle::count(&touch);
+                    return Ok(true);
+                }
                 Begun::Cleared(cleared, token) => {
                     let attempt = self.attempt(cleared, &plan).await;
                     self.settle(id, token, attempt, plan.more).await?;
@@ -181,7 +187,7 @@ fn begin(tx: &mut Tx<'_>, planned: &Touch, terms: &Terms, now: Timestamp, lease:
         touch.note = Some(note("uncertain", "an attempt may have been taken, and it cannot be repeated"));
         let channel = touch.channel;
         touch::shift(tx, &mut touch, (State::Unknown, channel), None)?;
-        return Ok(Begun::Settled);
+        return Ok(Begun::Settled(Box::new(touch)));
     }
     match verdict {
         Verdict::AskGuard => Ok(Begun::Moved),
@@ -189,13 +195,13 @@ fn begin(tx: &mut Tx<'_>, planned: &Touch, terms: &Terms, now: Timestamp, lease:
             touch::give_back(tx, &mut touch)?;
             touch.note = terms.note.clone().or(touch.note);
             touch::shift(tx, &mut touch, (State::Dropped(reason), terms.channel), None)?;
-            Ok(Begun::Settled)
+            Ok(Begun::Settled(Box::new(touch)))
         }
         Verdict::Defer(reason, until) => {
             touch::give_back(tx, &mut touch)?;
             touch.note = terms.note.clone().or(touch.note);
             touch::shift(tx, &mut touch, (State::Deferred { reason, until }, terms.channel), Some(until))?;
-            Ok(Begun::Settled)
+            Ok(Begun::Settled(Box::new(touch)))
         }
         Verdict::Pass(cleared) => {
             if touch.class.capped() {

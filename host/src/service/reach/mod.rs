@@ -17,12 +17,17 @@ mod touches;
 #[cfg(test)]
 mod fixture;
 #[cfg(test)]
+mod property_tests;
+#[cfg(test)]
 mod tests;
 
 use std::{
     collections::HashSet,
     fmt,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 pub use consents::NewConsent;
@@ -42,6 +47,7 @@ pub struct Reach {
     pub(super) outlets: Arc<dyn Outlets>,
     /// Touches that this process works on: whatever the clock does, none is worked on twice at a time.
     held: Mutex<HashSet<TouchId>>,
+    draining: AtomicBool,
 }
 
 /// Holds a touch until it is dropped.
@@ -53,11 +59,19 @@ struct Held<'a> {
 impl Reach {
     /// With the room's secret and the ways out of the house.
     pub fn new(secrets: Secrets, outlets: Arc<dyn Outlets>) -> Self {
-        Self { secrets, outlets, held: Mutex::default() }
+        Self { secrets, outlets, held: Mutex::default(), draining: AtomicBool::new(false) }
     }
 
-    /// Holds a touch, unless somebody does.
+    /// Begins nothing more; what is under way finishes.
+    pub fn drain(&self) {
+        self.draining.store(true, Ordering::Relaxed);
+    }
+
+    /// Holds a touch, unless somebody does or the end is near.
     fn hold(&self, touch: TouchId) -> Option<Held<'_>> {
+        if self.draining.load(Ordering::Relaxed) {
+            return None;
+        }
         let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
         held.insert(touch).then_some(Held { reach: self, touch })
     }

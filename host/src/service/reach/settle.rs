@@ -42,9 +42,7 @@ impl Services {
         let end = End { token, attempt, more, now, jitter };
         let settled = self.store.run(now, move |tx| settle(tx, id, &end)).await?;
         if let Some(touch) = settled {
-            let labels =
-                [("class", touch.class.name()), ("channel", touch.channel.name()), ("state", touch.state.name())];
-            metrics::counter!("galenic_touches_total", &labels).increment(1);
+            count(&touch);
         }
         Ok(())
     }
@@ -54,6 +52,17 @@ impl Services {
         let failure = Failure { code: "lost".to_owned(), message: "the server stopped during the attempt".to_owned() };
         self.settle(id, token, Attempt::Unknown(failure), false).await
     }
+}
+
+/// Counts where a touch came to stand: a touch that waits twice is counted twice.
+pub(super) fn count(touch: &Touch) {
+    let outcome = match touch.state {
+        State::Dropped(reason) => reason.name(),
+        State::Deferred { reason, .. } => reason.name(),
+        state => state.name(),
+    };
+    let labels = [("class", touch.class.name()), ("channel", touch.channel.name()), ("outcome", outcome)];
+    metrics::counter!("galenic_touch_outcomes_total", &labels).increment(1);
 }
 
 fn settle(tx: &mut Tx<'_>, id: TouchId, end: &End) -> Result<Option<Touch>, Error> {

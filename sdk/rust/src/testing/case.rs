@@ -28,6 +28,12 @@ pub(super) struct Case {
     pub candidates: Vec<CandidateCase>,
     #[serde(default)]
     pub parts: Vec<String>,
+    pub message: Option<super::channel::CaseMessage>,
+    pub incoming: Option<super::channel::CaseIncoming>,
+    #[serde(default)]
+    pub secrets: BTreeMap<String, String>,
+    #[serde(default)]
+    pub exchange: Vec<super::script::Step>,
     pub expect: Json,
 }
 

@@ -25,6 +25,10 @@
 //! | `offers` | for each offer its terms by name (coupon policies) | `[]` |
 //! | `candidates` | for each candidate `{"facts": {…}, "purchased_at": […]}`: its `candidate.…` facts by name and when the member bought it, newest first (scorers) | `[]` |
 //! | `parts` | what the reader of the message sees (content guards) | `[]` |
+//! | `message` | for channels: what is to be sent; `key` is `0123456789abcdef` twice, `class` `transactional` and `language` `zh-CN` where they are left out | |
+//! | `incoming` | for channels: a vendor's report: `method` (`POST`), `target`, `headers`, `body` (text, or JSON) | |
+//! | `secrets` | for channels: the secrets of the case by name | `{}` |
+//! | `exchange` | for channels: what must be sent, in order, and what comes back | `[]` |
 //! | `expect` | what must come out | required |
 //!
 //! Numbers stand in the smallest unit, as everywhere: money in minor units, rates in basis points. An `instant` is RFC 3339
@@ -39,10 +43,20 @@
 //! | coupon-policy | a list, for each offer one of: `{"outcome": "declined", "reasons": […]}`, `{"outcome": "shared", "amount": 2000, "lines": [0, 1], …}`, `{"outcome": "lines", "amounts": [[0, 500], [2, 80]], …}`, `{"outcome": "delivery", "amount": 600, …}`; `{"refused": ["/amount"]}` where `check-terms` refuses the offer at exactly these pointers |
 //! | scorer | a list, the highest value first and equal ones in the order of the candidates: `{"candidate": 0, "shelf": "buy-again", "value": 1.25, "reasons": […]}`; values are rounded to four places and always spelled with a point: `2.0` |
 //! | content-guard | a list of findings as the guard gave them: `{"part": 0, "start": 6, "end": 12, "text": "根治", "reason": ["absolute-term", …]}`; `text` is the piece of the part |
+//! | channel | of a message `{"outcome": "accepted", "provider_id": "…"}`, or `rejected`, `retry`, `unknown` with `code` and `message`; of a report `{"status": 200, "body": "…", "receipts": […]}` or `{"unbelieved": "why"}`; of neither the traits `{"address": "phone", "deduplicates": false, "templates_only": true}` |
 //! | any | `{"refused": ["/tiers/0/from"]}` where `configure` refuses the configuration at exactly these pointers |
 //!
 //! A reason is a list: its code, then its parameters, each `{"integer": …}`, `{"money": …}`, `{"points": …}`,
 //! `{"basis_points": …}` or `{"text": …}`: `["below-threshold", {"money": 9680}, {"money": 10000}]`.
+//!
+//! # A vendor in a case
+//!
+//! A channel's case plays the vendor, because no test may depend on one. Each entry of `exchange` is what must be sent next
+//! and what comes back. `fetch` is compared with the request (`method`, `url`, `headers`, `secret_headers` and `body`, as JSON
+//! where it is JSON), `mail` with the mail (`id`, `to`, `subject`, `text`, `html`, `unsubscribe_url`); members that are left
+//! out may be anything. `answer` is `{"status": 200, "headers": {}, "body": …}`, for a mail `{"taken": "250 ok"}`, or
+//! `{"error": "timeout"}` with an error's name in WIT. Signatures are real: `secrets` holds the keys. The nonce is `5a`
+//! sixteen times, the time `as_of`.
 //!
 //! # What is checked besides
 //!
@@ -52,10 +66,13 @@
 //! columns agrees with single verdicts, at the facts of every case and at their neighbours.
 
 mod case;
+mod channel;
 mod contract;
 mod kinds;
+pub(crate) mod script;
 
 use case::{Case, compare};
+pub use channel::channel;
 pub use kinds::{content_guard, coupon_policy, earning_rule, scorer, tier_rule};
 use serde_json::{Value as Json, json};
 
