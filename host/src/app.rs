@@ -35,16 +35,15 @@ use crate::{
     service::{
         Error, Services,
         reach::{EngineOutlets, Reach},
+        timers::Pace,
     },
     store::{Barrier, Store, StoreError},
 };
 
 /// Where the master key lies if the environment brings none.
 const MASTER_KEY_FILE: &str = "master.key";
-/// Timers are looked for this often.
+/// What is due is looked for this often.
 const TIMERS_EVERY: Duration = Duration::from_secs(1);
-/// Timers fired in one go; the rest follows at once.
-const TIMERS_AT_ONCE: usize = 256;
 /// Touches are looked for this often.
 const TOUCHES_EVERY: Duration = Duration::from_millis(250);
 /// Touches worked on in one go; the rest follows at once.
@@ -89,6 +88,7 @@ impl App {
         let master_key = master_key(&config.store.data, secrets)?;
         let services = open_services(&config, secrets, master_key, clock, ids).await?;
         services.restore_releases().await.context("cannot restore the plugin releases")?;
+        services.ensure_schedules().await.context("cannot make the schedules")?;
         if let Some(secret) = &secrets.operator_key {
             let key = services.seed_operator_key(secret).await.context("GALENIC_OPERATOR_KEY")?;
             if key.revoked_at.is_some() {
@@ -245,6 +245,7 @@ pub async fn open_services(
         modules: modules.into(),
         keys: Arc::default(),
         shelf: Arc::default(),
+        jobs: Arc::default(),
     })
 }
 
@@ -359,7 +360,7 @@ async fn until(mut stopped: watch::Receiver<bool>) {
     let _closed = stopped.wait_for(|stopped| *stopped).await;
 }
 
-/// Fires due timers and sweeps what is long past, until it is told to stop or the store fails for good.
+/// Does what is due and sweeps what is long past, until it is told to stop or the store fails for good.
 async fn upkeep(
     services: Services,
     metrics: PrometheusHandle,
@@ -373,10 +374,10 @@ async fn upkeep(
             _ = ticks.tick() => {}
             _ = stopped.wait_for(|stopped| *stopped) => return Ok(()),
         }
-        match fire_timers(&services, &stopped).await {
-            Ok(()) => {}
+        match services.run_due(Pace::Measured, || !*stopped.borrow()).await {
+            Ok(_) => {}
             Err(Error::Store(error @ StoreError::Poisoned { .. })) => return Err(error),
-            Err(error) => tracing::error!(%error, "timers cannot be fired"),
+            Err(error) => tracing::error!(%error, "what is due cannot be done"),
         }
         if let Err(error) = advance_recommendations(&services, &stopped).await {
             tracing::error!(%error, "orders cannot be counted for recommendations");
@@ -414,11 +415,6 @@ async fn deliver(services: Services, mut stopped: watch::Receiver<bool>) {
             }
         }
     }
-}
-
-async fn fire_timers(services: &Services, stopped: &watch::Receiver<bool>) -> Result<(), Error> {
-    while services.fire_due_timers(TIMERS_AT_ONCE).await? == TIMERS_AT_ONCE && !*stopped.borrow() {}
-    Ok(())
 }
 
 async fn advance_recommendations(services: &Services, stopped: &watch::Receiver<bool>) -> Result<(), Error> {

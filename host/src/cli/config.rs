@@ -14,7 +14,7 @@ use crate::{
     http::{Bounds, Rates},
     plugin::{Outbound, Secret, SmtpServer, SmtpTls},
     reach::gate::QuietHours,
-    service::{Settings, settings::ReachSettings},
+    service::{ScheduleSettings, Settings, settings::ReachSettings},
     store::SledOptions,
 };
 
@@ -32,6 +32,8 @@ pub struct Config {
     pub reach: Reach,
     /// The plugin engine and its records.
     pub plugins: Plugins,
+    /// What happens by itself, and how long what is past is kept.
+    pub schedule: Schedule,
     /// How often callers may ask.
     pub limits: Limits,
     /// What is logged, to standard error.
@@ -129,6 +131,26 @@ pub struct Plugins {
     pub module_mb_max: u32,
     /// Size of one file of recorded decisions.
     pub decisions_segment_mb: u64,
+}
+
+/// What happens by itself, and how long what is past is kept.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Schedule {
+    /// The name of this node: leases bear it. No two nodes over one store may share it.
+    pub node: String,
+    /// Members are told so many days before a coupon dies; 0 tells nobody.
+    pub coupon_notice_days: u16,
+    /// Members are told so many days before points die; 0 tells nobody.
+    pub points_notice_days: u16,
+    /// The hour of birthdays, anniversaries and notices, in the programme's zone.
+    pub hour: i8,
+    /// Members that one job deals with in a second, at most.
+    pub members_per_second: u32,
+    /// Recorded decisions are kept so many days.
+    pub decisions_kept_days: u32,
+    /// Answers to idempotency keys are kept so many days: a retry after that is a new request.
+    pub idempotency_kept_days: u32,
 }
 
 /// How often callers may ask.
@@ -315,6 +337,15 @@ impl Config {
                 at_once: 64,
                 attempt_seconds_max: 15,
             },
+            schedule: Schedule {
+                node: "node-1".to_owned(),
+                coupon_notice_days: 7,
+                points_notice_days: 30,
+                hour: 9,
+                members_per_second: 2_000,
+                decisions_kept_days: 400,
+                idempotency_kept_days: 30,
+            },
             plugins: Plugins {
                 sandboxes: 64,
                 pool_wait_ms: 1_000,
@@ -392,6 +423,7 @@ impl Config {
         );
         let coupons = (1..=500).contains(&programme.coupons_per_quote);
         require(coupons, "programme.coupons_per_quote must be 1 to 500".to_owned());
+        self.schedule.check(&mut require);
         require((1..=1_000).contains(&self.plugins.sandboxes), "plugins.sandboxes must be 1 to 1000".to_owned());
         require((1..=16).contains(&self.plugins.module_mb_max), "plugins.module_mb_max must be 1 to 16".to_owned());
         require(self.plugins.decisions_segment_mb > 0, "plugins.decisions_segment_mb must be at least 1".to_owned());
@@ -434,6 +466,7 @@ impl Config {
             points_most: BasisPoints::new(programme.points_share_basis_points),
             coupons_per_quote: programme.coupons_per_quote,
             reach: self.reach.settings()?,
+            schedule: self.schedule.settings(),
         })
     }
 
@@ -517,6 +550,48 @@ impl Reach {
     }
 }
 
+impl Schedule {
+    fn check(&self, require: &mut impl FnMut(bool, String)) {
+        let named = (1..=64).contains(&self.node.len()) && self.node.bytes().all(|byte| byte.is_ascii_graphic());
+        require(named, "schedule.node must be 1 to 64 visible ASCII characters".to_owned());
+        require((0..=23).contains(&self.hour), "schedule.hour must be 0 to 23".to_owned());
+        let pace = (1..=1_000_000).contains(&self.members_per_second);
+        require(pace, "schedule.members_per_second must be 1 to 1000000".to_owned());
+        for (name, days) in [
+            ("coupon_notice_days", u32::from(self.coupon_notice_days)),
+            ("points_notice_days", u32::from(self.points_notice_days)),
+        ] {
+            require(days <= 365, format!("schedule.{name} must be 0 to 365"));
+        }
+        for (name, days) in
+            [("decisions_kept_days", self.decisions_kept_days), ("idempotency_kept_days", self.idempotency_kept_days)]
+        {
+            require((1..=36_600).contains(&days), format!("schedule.{name} must be 1 to 36600"));
+        }
+    }
+
+    fn settings(&self) -> ScheduleSettings {
+        let Self {
+            node,
+            coupon_notice_days,
+            points_notice_days,
+            hour,
+            members_per_second,
+            decisions_kept_days,
+            idempotency_kept_days,
+        } = self.clone();
+        ScheduleSettings {
+            node,
+            coupon_notice_days,
+            points_notice_days,
+            hour,
+            members_per_second,
+            decisions_kept_days,
+            idempotency_kept_days,
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -558,6 +633,8 @@ mod tests {
         check("[programme]\nquote_minutes = -1\n", "programme.quote_minutes");
         check("[reach]\nquiet_from = \"late\"\n", "reach.quiet_from");
         check("[reach]\npublic_url = \"example.com/\"\n", "reach.public_url");
+        check("[schedule]\nhour = 24\n", "schedule.hour");
+        check("[schedule]\nmembers_per_second = 0\n", "schedule.members_per_second");
         check("[colour]\nred = 1\n", "colour");
         check("[server\n", "not TOML");
         check("[server]\nconnections_max = \"many\"\n", "server.connections_max");

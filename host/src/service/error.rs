@@ -15,6 +15,7 @@ use crate::{
     ledger::LedgerError,
     members::vault::VaultError,
     pricing::{PricingError, refund::RefundError},
+    scheduler::schedules::ScheduleError,
     store::StoreError,
 };
 
@@ -294,6 +295,16 @@ impl Error {
             Self::Vault(_) | Self::Io { .. } | Self::Store(_) | Self::Decisions(_) | Self::Ledger(_) => {
                 Nature::Internal
             }
+        }
+    }
+}
+
+impl From<ScheduleError> for Error {
+    fn from(error: ScheduleError) -> Self {
+        match error {
+            ScheduleError::Unknown(name) => Self::unknown("schedule", name),
+            ScheduleError::Bad(bad) => Self::field("/expression", bad.to_string()),
+            ScheduleError::Store(error) => Self::Store(error),
         }
     }
 }

@@ -15,6 +15,7 @@ use super::{
     Caller, Idempotency, Services, Settings,
     offers::NewOffer,
     reach::{EngineOutlets, Reach},
+    settings::ScheduleSettings,
 };
 use crate::{
     clock::Clock,
@@ -149,6 +150,15 @@ fn services(dir: &TempDir, store: Store, beside: Beside, seed: u64) -> Services 
         points_most: BasisPoints::new(5_000),
         coupons_per_quote: 20,
         reach: super::settings::ReachSettings::standard(),
+        schedule: ScheduleSettings {
+            node: "test".to_owned(),
+            coupon_notice_days: 7,
+            points_notice_days: 30,
+            hour: 9,
+            members_per_second: 1_000,
+            decisions_kept_days: 400,
+            idempotency_kept_days: 30,
+        },
     };
     let engine = Arc::new(engine);
     Services {
@@ -164,6 +174,7 @@ fn services(dir: &TempDir, store: Store, beside: Beside, seed: u64) -> Services 
         keys: Arc::default(),
         shelf: Arc::default(),
         tier_policies: Arc::default(),
+        jobs: Arc::default(),
     }
 }
 
@@ -188,5 +199,6 @@ pub(crate) fn offer(code: &str, class: OfferClass) -> NewOffer {
         starts_at: None,
         ends_at: None,
         returns_on_refund: true,
+        issued_on: None,
     }
 }

@@ -7,23 +7,26 @@ mod profile;
 
 use std::sync::Arc;
 
-use jiff::Timestamp;
+use jiff::{Timestamp, civil::Date};
 
 pub use profile::{Change, ProfileChange};
 
 use super::{
-    Caller, Done, Error, Idempotency, Page, PageRequest, Services,
+    Caller, Done, Error, Idempotency, Page, PageRequest, Services, Settings,
     check::Checks,
+    coupons,
     tables::{MEMBERS, MEMBERS_BY_EXTERNAL_ID, MEMBERS_OF_PARTNER, PATIENTS, PROFILES},
+    timers::occasions,
 };
 use crate::{
     domain::{
         member::{ExternalId, HeldTier, Member, MemberState, Patient, Profile, Relation, Revision, TierCause},
         money::Money,
+        offer::Trigger,
         touch::Language,
     },
     events::{self, What},
-    ids::{MemberId, PartnerId},
+    ids::{CouponId, MemberId, PartnerId},
     members::{
         erasures::Erasure,
         vault::{KeyClass, Vault, VaultError},
@@ -75,7 +78,14 @@ impl Services {
         // The vault is on disk no later than the commit. Keys that no commit follows seal nothing and harm nobody.
         self.vault.create(id, [self.ids.bytes(), self.ids.bytes()], [self.ids.bytes(), self.ids.bytes()])?;
         let sealed = self.seal(id, &new.profile)?;
-        let run = self.store.run(now, move |tx| once.once(tx, |tx| register(tx, &member, &sealed)));
+        let joins = Joins {
+            member,
+            sealed,
+            birthday: new.profile.birthday,
+            first_coupon: self.ids.ordered(now),
+            settings: Arc::clone(&self.settings),
+        };
+        let run = self.store.run(now, move |tx| once.once(tx, |tx| register(tx, &joins)));
         run.await
     }
 
@@ -156,9 +166,11 @@ impl Services {
         for _ in 0..UPDATE_TRIES {
             let (_, before) = self.sealed_profile(caller, id).await?;
             let mut profile = self.unseal(id, &before)?;
+            let born = profile.birthday;
             change.clone().apply(&mut profile);
+            let birthday = (profile.birthday != born).then_some(profile.birthday);
             let after = self.seal(id, &profile)?;
-            let (once, change) = (once.clone(), change.clone());
+            let (once, change, settings) = (once.clone(), change.clone(), Arc::clone(&self.settings));
             let run = self.store.run(now, move |tx| {
                 once.once(tx, |tx| {
                     let mut member = active_member(tx, caller, id)?;
@@ -168,6 +180,9 @@ impl Services {
                     }
                     tx.put(&PROFILES, &id, &after)?;
                     change.clone().apply_open(&mut member);
+                    if let Some(birthday) = birthday {
+                        occasions::set_birthday(tx, id, birthday, now, &settings)?;
+                    }
                     put_moved(tx, &mut member)?;
                     events::append(tx, id, [What::Updated])?;
                     Ok(member)
@@ -283,7 +298,19 @@ fn external_id_is_free(tx: &mut Tx<'_>, member: &Member) -> Result<(), Error> {
     }
 }
 
-fn register(tx: &mut Tx<'_>, member: &Member, sealed: &Vec<u8>) -> Result<Member, Error> {
+/// Everything that a registration writes.
+struct Joins {
+    member: Member,
+    sealed: Vec<u8>,
+    birthday: Option<Date>,
+    /// The id of the first coupon that joining brings.
+    first_coupon: CouponId,
+    settings: Arc<Settings>,
+}
+
+fn register(tx: &mut Tx<'_>, joins: &Joins) -> Result<Member, Error> {
+    let Joins { member, sealed, birthday, first_coupon, settings } = joins;
+    let now = member.registered_at;
     external_id_is_free(tx, member)?;
     if let Some(external_id) = &member.external_id {
         tx.put(&MEMBERS_BY_EXTERNAL_ID, &(member.partner, external_id.as_str().to_owned()), &member.id)?;
@@ -293,7 +320,10 @@ fn register(tx: &mut Tx<'_>, member: &Member, sealed: &Vec<u8>) -> Result<Member
     tx.put(&MEMBERS_OF_PARTNER, &(member.partner, member.id), &())?;
     tx.put(&PATIENTS, &(member.id, patient.id), &patient)?;
     tx.put(&PROFILES, &member.id, sealed)?;
-    events::append(tx, member.id, [What::Registered])?;
+    occasions::set_birthday(tx, member.id, *birthday, now, settings)?;
+    occasions::set_anniversary(tx, member, settings)?;
+    let issued = coupons::issue_triggered(tx, member, Trigger::Registration, *first_coupon, now, settings)?;
+    events::append(tx, member.id, [What::Registered].into_iter().chain(issued))?;
     Ok(member.clone())
 }
 
@@ -303,6 +333,7 @@ fn erase(tx: &mut Tx<'_>, mut member: Member) -> Result<Member, Error> {
         return Ok(member);
     }
     tx.delete(&PROFILES, &member.id)?;
+    occasions::forget(tx, member.id)?;
     if let Some(external_id) = member.external_id.take() {
         tx.delete(&MEMBERS_BY_EXTERNAL_ID, &(member.partner, external_id.as_str().to_owned()))?;
     }

@@ -34,7 +34,7 @@ pub use error::{Error, FieldError};
 pub use idempotency::{Done, Idempotency};
 pub use order::{PayOrder, PlaceOrder, RefundOrder};
 pub use page::{Page, PageRequest};
-pub use settings::Settings;
+pub use settings::{ScheduleSettings, Settings};
 
 use crate::{
     clock::Clock,
@@ -63,6 +63,8 @@ pub struct Services {
     pub tier_policies: Arc<rules::TierPolicies>,
     /// What reaching members needs beyond the store.
     pub reach: Arc<reach::Reach>,
+    /// Who runs jobs in this process.
+    pub jobs: Arc<timers::JobRunner>,
     /// What time it is.
     pub clock: Arc<Clock>,
     /// Where ids come from.

@@ -26,6 +26,8 @@ pub struct Settings {
     pub coupons_per_quote: usize,
     /// How members are reached.
     pub reach: ReachSettings,
+    /// What happens by itself.
+    pub schedule: ScheduleSettings,
 }
 
 /// How members are reached.
@@ -54,4 +56,23 @@ impl ReachSettings {
             attempt_max: std::time::Duration::from_secs(15),
         }
     }
+}
+
+/// When things happen by themselves, and how long what is past is kept.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ScheduleSettings {
+    /// The name of this node: leases bear it. No two nodes over one store share it.
+    pub node: String,
+    /// A coupon's member is told so many days before it dies.
+    pub coupon_notice_days: u16,
+    /// A member is told so many days before points die.
+    pub points_notice_days: u16,
+    /// The hour of birthdays, anniversaries and notices, in the deployment's zone: 0 to 23.
+    pub hour: i8,
+    /// Members that one job deals with in a second, at most.
+    pub members_per_second: u32,
+    /// Recorded decisions are kept so many days.
+    pub decisions_kept_days: u32,
+    /// Answers to idempotency keys are kept so many days: a retry after that is a new request.
+    pub idempotency_kept_days: u32,
 }

@@ -1,10 +1,13 @@
 //! The tables of the use cases: what each holds and how its keys sort. Tags and names never change and are never used
 //! again; the ledger, the scheduler and the event log keep theirs in their own rooms.
 
+use jiff::Timestamp;
+
 use super::{
     idempotency::Used,
     keys::{ApiKey, KeyHash, Partner},
     releases::{ActiveRelease, StoredModule, StoredRelease},
+    timers::{OccasionRow, TierDigest},
 };
 use crate::{
     domain::{
@@ -30,6 +33,11 @@ pub const PATIENTS: Table<(MemberId, PatientId), Patient> = Table::new(19, "pati
 /// A member's activity by day: days since 1970-01-01 in the deployment's zone.
 pub const DAY_TOTALS: Table<(MemberId, i32), DayTotals> = Table::new(20, "day-totals.v1");
 
+/// A member's birthday (0) and the day they joined (1): when it comes next. Personal: erasing a member deletes both.
+pub const OCCASIONS: Table<(MemberId, u8), OccasionRow> = Table::new(135, "occasions.v1");
+/// What the nightly evaluation found where nothing changed: one row for each page of members.
+pub const TIER_DIGESTS: Table<(Timestamp, u64), TierDigest> = Table::new(136, "tier-digests.v1");
+
 /// The catalogue.
 pub const PRODUCTS: Table<ProductId, Product> = Table::new(24, "products.v1");
 /// Products by what their partner calls them.
@@ -41,6 +49,8 @@ pub const OFFERS: Table<OfferId, Offer> = Table::new(28, "offers.v1");
 pub const OFFERS_BY_CODE: Table<String, OfferId> = Table::new(29, "offers-by-code.v1");
 /// Offers that apply without a coupon and are live.
 pub const AUTOMATIC_OFFERS: Table<OfferId, ()> = Table::new(30, "automatic-offers.v1");
+/// Live offers whose coupons are issued by themselves, by what issues them.
+pub const TRIGGERED_OFFERS: Table<(u8, OfferId), ()> = Table::new(133, "triggered-offers.v1");
 /// Coupons.
 pub const COUPONS: Table<CouponId, Coupon> = Table::new(31, "coupons.v1");
 /// A member's coupons; `true` for those in hand (issued), `false` for all others.

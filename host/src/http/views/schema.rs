@@ -38,6 +38,7 @@ choices! {
     refund_cause: "change-of-mind" "quality" "fault";
     shelf: "buy-again" "discover";
     suppression_cause: "unsubscribed" "hard-bounce" "operator";
+    trigger: "registration" "birthday" "anniversary";
     tier_cause: "registered" "paid" "refunded" "rule-change" "scheduled" "opening";
     touch_class: "transactional" "care" "content" "marketing";
 }
@@ -88,5 +89,6 @@ mod tests {
         check::<touch::Language>("language");
         check::<Approval>("approval");
         check::<Cause>("suppression_cause");
+        check::<offer::Trigger>("trigger");
     }
 }

@@ -302,6 +302,34 @@ impl Decisions {
         Ok(())
     }
 
+    /// Deletes the oldest segments, at most so many, that hold no decision from `before` on; the one being written always
+    /// stays. Each is read through first, because clocks go back: the last decision need not be the youngest. Blocks.
+    ///
+    /// # Errors
+    ///
+    /// [`DecisionsError::Io`], and [`DecisionsError::Corrupt`] for a segment that cannot be read, which stays.
+    pub fn forget_before(&self, before: jiff::Timestamp, most: usize) -> Result<usize, DecisionsError> {
+        let (segments, until) = {
+            let files = self.files();
+            (files.segments.iter().copied().collect::<Vec<_>>(), files.synced)
+        };
+        let mut first_kept = None;
+        for segment in segments.into_iter().take(most) {
+            let from = DecisionRef { segment: 0, offset: 0 };
+            let mut records = Iter { log: self, from, until, segments: vec![segment], open: None, link: None };
+            let young = records.find_map(|record| match record {
+                Ok((_, record)) => (record.at >= before).then_some(Ok(())),
+                Err(error) => Some(Err(error)),
+            });
+            match young {
+                Some(Ok(())) => break,
+                Some(Err(error)) => return Err(error),
+                None => first_kept = Some(segment + 1),
+            }
+        }
+        first_kept.map_or(Ok(0), |first| self.retain(first))
+    }
+
     /// The segments on disk, the oldest first.
     pub fn segments(&self) -> Vec<u64> {
         self.files().segments.iter().copied().collect()

@@ -11,7 +11,7 @@ mod place;
 mod quote;
 mod refund;
 mod rows;
-mod tier;
+pub(super) mod tier;
 
 pub use pay::PayOrder;
 pub use place::PlaceOrder;
@@ -20,8 +20,9 @@ pub use refund::RefundOrder;
 use jiff::{SignedDuration, Timestamp, ToSpan as _, tz::TimeZone};
 
 use super::{
-    Caller, Error, Page, PageRequest, Services,
+    Caller, Error, Page, PageRequest, Services, Settings,
     tables::{COUPONS, COUPONS_OF_MEMBER, MEMBERS, OFFERS, ORDERS_BY_EXTERNAL_ID, ORDERS_OF_MEMBER},
+    timers::notice,
 };
 use crate::{
     domain::{
@@ -149,15 +150,21 @@ fn schedule_activation(tx: &mut Tx<'_>, order: &Order) -> Result<(), Error> {
 /// # Errors
 ///
 /// Those of the ledger.
-pub(super) fn activate_points(tx: &mut Tx<'_>, id: OrderId, zone: &TimeZone) -> Result<bool, Error> {
+pub(super) fn activate_points(
+    tx: &mut Tx<'_>,
+    id: OrderId,
+    now: Timestamp,
+    settings: &Settings,
+) -> Result<bool, Error> {
     let Some(order) = rows::unpriced(tx, id)? else { return Ok(false) };
-    let Some(lot) = lot_of(&order, zone) else { return Ok(false) };
+    let Some(lot) = lot_of(&order, &settings.zone) else { return Ok(false) };
     if crate::ledger::lots::activate(tx, order.member, id, lot.expires_at)?.is_none() {
         return Ok(false);
     }
     let mut member = any_member(tx, order.member)?;
     save_member(tx, &mut member)?;
     scheduler::schedule(tx, TimerKey::new(lot.expires_at, TimerKind::ExpirePoints, order.member))?;
+    notice::for_points(tx, order.member, lot.expires_at, now, settings)?;
     events::append(tx, order.member, [events::What::PointsActivated(id)])?;
     Ok(true)
 }
