@@ -48,9 +48,8 @@ impl Services {
         let now = self.clock.now();
         let id = self.ids.ordered(now);
         let settings = Arc::clone(&self.settings);
-        let run = self.store.run(now, move |tx| {
-            once.once(tx, |tx| self::issue(tx, caller, id, &issue, now, &settings))
-        });
+        let run =
+            self.store.run(now, move |tx| once.once(tx, |tx| self::issue(tx, caller, id, &issue, now, &settings)));
         run.await
     }
 

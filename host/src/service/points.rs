@@ -4,9 +4,7 @@ use std::sync::Arc;
 
 use jiff::{Timestamp, ToSpan as _};
 
-use super::{
-    Caller, Done, Error, Idempotency, Page, PageRequest, Services, tables::MEMBERS, timers::notice,
-};
+use super::{Caller, Done, Error, Idempotency, Page, PageRequest, Services, tables::MEMBERS, timers::notice};
 use crate::{
     domain::{
         money::Points,

@@ -121,9 +121,9 @@ impl Services {
             let expression: Cron = expression.parse().map_err(schedules::ScheduleError::Bad)?;
             let definition = Definition { expression, zone: None, catch_up, jitter_seconds };
             let zone = self.settings.zone.clone();
-            let run = self.store.run(now, move |tx| {
-                schedules::ensure(tx, kind.name(), &definition, now, &zone).map_err(Error::from)
-            });
+            let run = self
+                .store
+                .run(now, move |tx| schedules::ensure(tx, kind.name(), &definition, now, &zone).map_err(Error::from));
             run.await?;
         }
         Ok(())

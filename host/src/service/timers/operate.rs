@@ -123,9 +123,7 @@ impl Services {
         let ChangeSchedule { enabled, catch_up, jitter_seconds, .. } = change;
         let change = Change { expression, enabled, catch_up, jitter_seconds };
         let (now, zone, row) = (self.clock.now(), self.settings.zone.clone(), name.to_owned());
-        let run = self.store.run(now, move |tx| {
-            schedules::change(tx, &row, &change, now, &zone).map_err(Error::from)
-        });
+        let run = self.store.run(now, move |tx| schedules::change(tx, &row, &change, now, &zone).map_err(Error::from));
         Ok(status(name.to_owned(), run.await?))
     }
 
