@@ -15,6 +15,7 @@ const OWNED: &[(&str, &[&str])] = &[
     ("axum", &["http/"]),
     ("hyper", &["http/"]),
     ("utoipa", &["http/"]),
+    ("croner", &["scheduler/"]),
     ("sled", &["store/"]),
     ("wasmtime", &["plugin/"]),
     ("clap", &["cli/"]),
@@ -61,7 +62,8 @@ const KNOWS: &[(&str, &[&str])] = &[
     (
         "cli",
         &[
-            "app", "backup", "clock", "domain", "http", "ids", "ledger", "members", "plugin", "reach", "service",
+            "app", "backup", "clock", "domain", "http", "ids", "ledger", "members", "plugin", "reach", "scheduler",
+            "service",
             "store",
         ],
     ),

@@ -120,3 +120,100 @@ pub(super) fn jitter(name: &str, occurrence: Timestamp, most: u32) -> SignedDura
     let seconds = (u128::from(hash) * (u128::from(most) + 1)) >> 64;
     SignedDuration::from_secs(i64::try_from(seconds).unwrap_or(0))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn instant(text: &str) -> Timestamp {
+        text.parse().expect("an instant")
+    }
+
+    #[track_caller]
+    fn check(expression: &str, zone: &str, after: &str, comes: &[&str]) {
+        let (cron, zone) = (expression.parse::<Cron>().expect("an expression"), zone_named(zone).expect("a zone"));
+        let mut at = instant(after);
+        for expected in comes {
+            at = cron.next_after(at, &zone).expect("comes");
+            assert_eq!(at, instant(expected), "{expression}");
+        }
+    }
+
+    #[test]
+    fn it_comes_by_the_calendar_of_its_zone() {
+        let shanghai = "Asia/Shanghai";
+        check("0 9 15 * *", shanghai, "2026-01-15T00:59:59.999Z", &["2026-01-15T01:00:00Z", "2026-02-15T01:00:00Z"]);
+        check("0 9 15 * *", shanghai, "2026-01-15T01:00:00Z", &["2026-02-15T01:00:00Z", "2026-03-15T01:00:00Z"]);
+        check("0 0 29 2 *", shanghai, "2026-03-01T00:00:00Z", &["2028-02-28T16:00:00Z", "2032-02-28T16:00:00Z"]);
+        check("0 3 * * MON", "UTC", "2026-03-01T00:00:00Z", &["2026-03-02T03:00:00Z", "2026-03-09T03:00:00Z"]);
+        check("59 23 31 12 *", "UTC", "2026-12-31T23:58:00Z", &["2026-12-31T23:59:00Z", "2027-12-31T23:59:00Z"]);
+    }
+
+    /// Berlin: 2026-03-29 has no 02:00 to 02:59, 2026-10-25 has them twice.
+    #[test]
+    fn where_clocks_jump_a_named_time_comes_once() {
+        let berlin = "Europe/Berlin";
+        check("30 2 * * *", berlin, "2026-03-28T12:00:00Z", &["2026-03-29T01:00:00Z", "2026-03-30T00:30:00Z"]);
+        check("30 2 * * *", berlin, "2026-10-24T12:00:00Z", &["2026-10-25T00:30:00Z", "2026-10-26T01:30:00Z"]);
+        check("0 3 * * *", berlin, "2026-03-28T12:00:00Z", &["2026-03-29T01:00:00Z", "2026-03-30T01:00:00Z"]);
+    }
+
+    #[test]
+    fn where_clocks_jump_a_pace_is_kept() {
+        let (berlin, half) = ("Europe/Berlin", "*/30 * * * *");
+        check(half, berlin, "2026-03-29T00:30:00Z", &["2026-03-29T01:00:00Z", "2026-03-29T01:30:00Z"]);
+        let fold = ["2026-10-25T00:00:00Z", "2026-10-25T00:30:00Z", "2026-10-25T01:00:00Z", "2026-10-25T01:30:00Z"];
+        check(half, berlin, "2026-10-24T23:30:00Z", &fold);
+    }
+
+    #[test]
+    fn the_latest_occurrence_is_found_without_walking() {
+        let zone = zone_named("Europe/Berlin").expect("a zone");
+        for (expression, known, now, latest) in [
+            ("* * * * *", "2021-01-01T00:00:00Z", "2026-01-01T00:00:30Z", "2026-01-01T00:00:00Z"),
+            ("0 3 * * *", "2026-03-01T02:00:00Z", "2026-03-01T02:00:00Z", "2026-03-01T02:00:00Z"),
+            ("0 3 * * *", "2026-03-01T02:00:00Z", "2026-03-29T00:59:59Z", "2026-03-28T02:00:00Z"),
+            ("0 3 * * *", "2026-03-01T02:00:00Z", "2026-03-29T01:00:00Z", "2026-03-29T01:00:00Z"),
+            ("0 9 15 * *", "2026-01-15T08:00:00Z", "2026-12-31T00:00:00Z", "2026-12-15T08:00:00Z"),
+        ] {
+            let cron: Cron = expression.parse().expect("an expression");
+            let found = cron.latest(instant(known), instant(now), &zone).expect("comes");
+            assert_eq!(found, instant(latest), "{expression} until {now}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_expression_is_refused_by_name() {
+        for bad in [
+            "",
+            "x",
+            "* * * *",
+            "* * * * * *",
+            "61 * * * *",
+            "0 25 * * *",
+            "0 0 32 * *",
+            "0 0 * 13 *",
+            "\u{0}",
+            "０ 9 15 * *",
+        ] {
+            assert!(matches!(bad.parse::<Cron>(), Err(BadSchedule::Expression { .. })), "{bad:?}");
+        }
+        assert!("0 ".repeat(100).parse::<Cron>().is_err());
+        let never: Cron = "0 0 30 2 *".parse().expect("can be read");
+        let never = never.next_after(Timestamp::UNIX_EPOCH, &TimeZone::UTC);
+        assert_eq!(never, Err(BadSchedule::Never("0 0 30 2 *".to_owned())));
+        assert_eq!(zone_named("Moon/Base"), Err(BadSchedule::Zone("Moon/Base".to_owned())));
+    }
+
+    #[test]
+    fn jitter_is_bounded_and_spread() {
+        let at = |n: i64| Timestamp::from_second(n * 86_400).expect("an instant");
+        let seconds: Vec<i64> = (0..1_000).map(|day| jitter("tiers", at(day), 599).as_secs()).collect();
+        assert!(seconds.iter().all(|seconds| (0..=599).contains(seconds)));
+        for tenth in 0..10 {
+            let inside = seconds.iter().filter(|seconds| **seconds / 60 == tenth).count();
+            assert!((50..=150).contains(&inside), "{inside} of 1000 in tenth {tenth}");
+        }
+        assert_eq!(jitter("tiers", at(1), 0).as_secs(), 0);
+    }
+}

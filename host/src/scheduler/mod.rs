@@ -28,6 +28,9 @@ pub use self::{
     },
 };
 
+#[cfg(test)]
+mod tests;
+
 /// A reason kept for operators has at most this many bytes.
 const WHY_BYTES_MAX: usize = 300;
 

@@ -5,6 +5,7 @@ mod clock;
 mod keys;
 mod modules;
 mod offers;
+mod schedules;
 mod slots;
 mod status;
 mod suppressions;
@@ -23,6 +24,7 @@ pub(super) fn routes() -> OpenApiRouter<Api> {
         .merge(slots::routes())
         .merge(keys::routes())
         .merge(status::routes())
+        .merge(schedules::routes())
         .merge(clock::routes())
         .merge(templates::routes())
         .merge(suppressions::routes())

@@ -14,6 +14,7 @@ mod points;
 mod product;
 mod reason;
 mod recommendation;
+pub(crate) mod schedule;
 pub(crate) mod schema;
 pub(crate) mod status;
 mod touch;

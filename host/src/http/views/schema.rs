@@ -21,11 +21,13 @@ macro_rules! choices {
 choices! {
     approval: "draft" "approved" "rejected";
     channel: "sms" "email" "webhook" "wechat" "app";
+    catch_up: "once" "all" "skip";
     class: "rx" "otc-a" "otc-b" "device" "food" "other";
     consent_purpose: "health-data" "personalisation" "retargeting" "marketing" "device-readings" "third-party-sharing" "community" "guardian";
     coupon_state: "issued" "held" "redeemed" "expired" "revoked";
     entry_cause: "earned" "activated" "held" "released" "spent" "restored" "clawed-back" "expired" "adjusted" "opening";
     funder: "platform" "brand" "pharmacy";
+    job_state: "running" "done" "given-up";
     kind: "tier-rule" "earning-rule" "coupon-policy" "scorer" "content-guard" "channel";
     language: "zh-CN" "en";
     member_state: "active" "erased";
@@ -71,6 +73,7 @@ mod tests {
 
     #[test]
     fn the_schemas_name_what_the_domain_reads() {
+        check::<crate::service::timers::CatchUp>("catch_up");
         check::<product::Class>("class");
         check::<offer::Funder>("funder");
         check::<member::MemberState>("member_state");
