@@ -1,5 +1,5 @@
-//! Whether every row can be read and refers to what is there: indexes to their rows, rows to their indexes, timers and
-//! events to members and orders, active members to their keys.
+//! Whether every row can be read and refers to what is there: indexes to their rows, rows to their indexes, timers,
+//! touches and events to members and orders, active members to their keys.
 //!
 //! Every row is looked at together with what it refers to, in one read, so orders may flow meanwhile. What is wrong is a
 //! finding, not an error. The ledger has a verifier of its own.
@@ -9,8 +9,8 @@ use std::sync::Arc;
 use super::tables::{
     ACTIVE_RELEASES, AUTOMATIC_OFFERS, COUPONS, COUPONS_BY_EXTERNAL_ID, COUPONS_ISSUED, COUPONS_OF_MEMBER, DAY_TOTALS,
     IDEMPOTENCY, KEYS, KEYS_BY_ID, MEMBERS, MEMBERS_BY_EXTERNAL_ID, MEMBERS_OF_PARTNER, MODULES, OFFERS,
-    OFFERS_BY_CODE, ORDERS, ORDERS_BY_EXTERNAL_ID, ORDERS_OF_MEMBER, PARTNERS, PATIENTS, PRODUCTS,
-    PRODUCTS_BY_EXTERNAL_ID, PROFILES, QUOTES, RELEASES,
+    OFFERS_BY_CODE, ORDER_PRICES, ORDERS, ORDERS_BY_EXTERNAL_ID, ORDERS_OF_MEMBER, PARTNERS, PATIENTS, PLACED_QUOTES,
+    PRODUCTS, PRODUCTS_BY_EXTERNAL_ID, PROFILES, QUOTES, RELEASES,
 };
 use crate::{
     domain::{
@@ -22,6 +22,7 @@ use crate::{
     ledger::tables::{BALANCES, COUNTERS, ENTRIES, LOTS, PENDING_LOTS},
     members::vault::{KeyClass, Vault},
     plugin::ModuleDigest,
+    reach::tables::{CONSENTS, QUEUE, STUCK, SUPPRESSED_MEMBERS, TEMPLATES, TOUCHES, TOUCHES_OF_MEMBER, VARIANTS},
     scheduler::{TIMERS, TimerKind},
     store::{Key, Record, Scan, Store, StoreError, Table, Tx},
 };
@@ -72,6 +73,7 @@ pub async fn references(store: &Store, vault: Option<&Arc<Vault>>) -> Result<Ref
     catalogue(store, &mut report).await?;
     coupons(store, &mut report).await?;
     orders(store, &mut report).await?;
+    touches(store, &mut report).await?;
     deployment(store, &mut report).await?;
     books(store, &mut report).await?;
     Ok(report)
@@ -277,6 +279,7 @@ async fn orders(store: &Store, report: &mut ReferencesReport) -> Result<(), Stor
     each(store, report, ORDERS, |tx, id, order, problems| {
         must_have(tx, &MEMBERS, &order.member, id, problems)?;
         must_have(tx, &ORDERS_OF_MEMBER, &(order.member, *id), id, problems)?;
+        must_have(tx, &ORDER_PRICES, id, id, problems)?;
         match &order.external_id {
             Some(name) => {
                 let key = (order.partner, name.as_str().to_owned());
@@ -288,6 +291,8 @@ async fn orders(store: &Store, report: &mut ReferencesReport) -> Result<(), Stor
     .await?;
     each(store, report, ORDERS_OF_MEMBER, |tx, (_, id), (), problems| must_have(tx, &ORDERS, id, id, problems)).await?;
     each(store, report, ORDERS_BY_EXTERNAL_ID, |tx, _, id, problems| must_have(tx, &ORDERS, id, id, problems)).await?;
+    each(store, report, ORDER_PRICES, |tx, id, _, problems| must_have(tx, &ORDERS, id, id, problems)).await?;
+    each(store, report, PLACED_QUOTES, |tx, _, id, problems| must_have(tx, &ORDERS, id, id, problems)).await?;
     readable(store, report, QUOTES).await?;
     each(store, report, TIMERS, |tx, key, _, problems| {
         let who = format_args!("the timer {:?} at {}", key.kind, key.due).to_string();
@@ -307,6 +312,26 @@ async fn orders(store: &Store, report: &mut ReferencesReport) -> Result<(), Stor
         must_have(tx, &MEMBERS, &event.member, format_args!("event {seq}/{n}"), problems)
     })
     .await
+}
+
+async fn touches(store: &Store, report: &mut ReferencesReport) -> Result<(), StoreError> {
+    each(store, report, TOUCHES, |tx, id, touch, problems| {
+        must_have(tx, &MEMBERS, &touch.member, id, problems)?;
+        must_have(tx, &TOUCHES_OF_MEMBER, &(touch.member, *id), id, problems)
+    })
+    .await?;
+    each(store, report, TOUCHES_OF_MEMBER, |tx, (_, id), (), problems| must_have(tx, &TOUCHES, id, id, problems))
+        .await?;
+    each(store, report, QUEUE, |tx, (_, _, id), (), problems| must_have(tx, &TOUCHES, id, id, problems)).await?;
+    each(store, report, STUCK, |tx, id, (), problems| must_have(tx, &TOUCHES, id, id, problems)).await?;
+    each(store, report, CONSENTS, |tx, (member, _, _), _, problems| must_have(tx, &MEMBERS, member, member, problems))
+        .await?;
+    each(store, report, SUPPRESSED_MEMBERS, |tx, (member, _), _, problems| {
+        must_have(tx, &MEMBERS, member, member, problems)
+    })
+    .await?;
+    readable(store, report, TEMPLATES).await?;
+    readable(store, report, VARIANTS).await
 }
 
 async fn deployment(store: &Store, report: &mut ReferencesReport) -> Result<(), StoreError> {
