@@ -192,7 +192,7 @@ impl<R: Read> Reader<R> {
     /// # Errors
     ///
     /// Names the part that is damaged or missing.
-    pub fn next(&mut self) -> Result<Piece, BackupError> {
+    pub fn piece(&mut self) -> Result<Piece, BackupError> {
         let mut head = [0; 5];
         self.read(&mut head)?;
         let bytes = u32::from_be_bytes([head[1], head[2], head[3], head[4]]);

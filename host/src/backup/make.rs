@@ -56,7 +56,7 @@ impl Backup {
     pub fn write(mut self, to: impl Write) -> Result<Manifest, BackupError> {
         let mut writer = Writer::begin(Paced { to, begun: Instant::now(), bytes: 0 })?;
         writer.part(STORE)?;
-        while let Some(piece) = self.export.next()? {
+        while let Some(piece) = self.export.piece()? {
             writer.data(&piece)?;
         }
         let seq = self.export.seq().get();

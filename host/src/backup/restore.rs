@@ -26,7 +26,7 @@ enum Place {
 pub fn check(from: impl Read) -> Result<Manifest, BackupError> {
     let mut reader = Reader::begin(BufReader::with_capacity(1 << 20, from))?;
     loop {
-        if let Piece::Done(manifest) = reader.next()? {
+        if let Piece::Done(manifest) = reader.piece()? {
             return Ok(manifest);
         }
     }
@@ -46,7 +46,7 @@ pub fn unpack(from: impl Read, dir: &Path, options: &SledOptions) -> Result<Mani
     };
     let (store, mut rows, mut place) = (dir.join(STORE), None, None);
     loop {
-        match reader.next()? {
+        match reader.piece()? {
             Piece::Part(name) if name == STORE => {
                 place = Some(Place::Rows(Box::new(Import::begin(&store, options)?)));
             }

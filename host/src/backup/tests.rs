@@ -40,7 +40,7 @@ fn a_backup_reads_back_as_it_was_written() {
     let mut reader = Reader::begin(bytes.as_slice()).unwrap();
     let mut pieces = Vec::new();
     let manifest = loop {
-        match reader.next().unwrap() {
+        match reader.piece().unwrap() {
             Piece::Done(manifest) => break manifest,
             piece => pieces.push(piece),
         }

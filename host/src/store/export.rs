@@ -130,7 +130,7 @@ impl Export {
     /// # Errors
     ///
     /// [`StoreError::ExportOverrun`] if the pieces are taken more slowly than commits come in, and those of the backend.
-    pub fn next(&mut self) -> Result<Option<Vec<u8>>, StoreError> {
+    pub fn piece(&mut self) -> Result<Option<Vec<u8>>, StoreError> {
         match &mut self.source {
             Source::Model(rows) => {
                 let mut piece = Vec::new();
@@ -283,7 +283,7 @@ pub struct RowsReport {
 pub(super) fn check_rows(mut export: Export) -> Result<RowsReport, StoreError> {
     let mut report = RowsReport::default();
     let mut chunked: BTreeMap<Vec<u8>, (Vec<u8>, Vec<u8>, u16)> = BTreeMap::new();
-    while let Some(piece) = export.next()? {
+    while let Some(piece) = export.piece()? {
         let mut rest = piece.as_slice();
         while !rest.is_empty() {
             let (key, Some(value)) = take_write(&mut rest)? else { continue };

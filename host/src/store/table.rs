@@ -161,9 +161,12 @@ pub(super) fn all_tables(from: Option<Vec<u8>>) -> Range {
     }
 }
 
+/// The whole key of a row, and the number of one of its chunks.
+pub(super) type ChunkOf = (Vec<u8>, u16);
+
 /// The tag in the whole key of a row, and the row that it is a chunk of, with the chunk's number; `None` if it is no
 /// key of a table's row.
-pub(super) fn tag_of(row_key: &[u8]) -> Option<(u16, Option<(Vec<u8>, u16)>)> {
+pub(super) fn tag_of(row_key: &[u8]) -> Option<(u16, Option<ChunkOf>)> {
     let (head, rest) = row_key.split_first_chunk::<KEY_HEAD_BYTES>()?;
     let (programme, tag) = (u16::from_be_bytes([head[0], head[1]]), u16::from_be_bytes([head[2], head[3]]));
     let table = tag & !CHUNKS;

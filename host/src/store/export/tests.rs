@@ -8,6 +8,9 @@ use crate::store::{
     conformance::{at, test_options},
 };
 
+/// Keys and values.
+type Rows = Vec<(Vec<u8>, Vec<u8>)>;
+
 const ACCOUNTS: Table<u64, i64> = Table::new(24, "accounts.v1");
 const TEXTS: Table<u64, String> = Table::new(25, "texts.v1");
 const ACCOUNTS_COUNT: u64 = 4_000;
@@ -18,7 +21,7 @@ fn open(dir: &Path) -> Store {
 
 fn import(dir: &Path, export: &mut Export) {
     let mut import = Import::begin(dir, &test_options()).unwrap();
-    while let Some(piece) = export.next().unwrap() {
+    while let Some(piece) = export.piece().unwrap() {
         import.write(&piece).unwrap();
     }
     import.finish(dir, export.seq()).unwrap();
@@ -51,7 +54,7 @@ async fn transfer(store: &Store, n: u64) {
         tx.put(&ACCOUNTS, &from, &(taken - 1))?;
         let given = tx.get(&ACCOUNTS, &to)?.unwrap_or(0);
         tx.put(&ACCOUNTS, &to, &(given + 1))?;
-        if n % 3 == 0 { tx.delete(&TEXTS, &(n % 10)) } else { tx.put(&TEXTS, &(n % 10), &"x".repeat(9_000)) }
+        if n.is_multiple_of(3) { tx.delete(&TEXTS, &(n % 10)) } else { tx.put(&TEXTS, &(n % 10), &"x".repeat(9_000)) }
     });
     run.await.unwrap();
 }
@@ -105,7 +108,7 @@ async fn an_export_that_is_given_up_frees_the_store_and_a_closed_one_has_none() 
     let store = open(dir.path());
     fill(&store).await;
     let mut export = store.export().unwrap();
-    assert!(export.next().unwrap().is_some());
+    assert!(export.piece().unwrap().is_some());
     drop(export);
     drop(store.export().unwrap());
     store.clone().close().await.unwrap();
@@ -165,13 +168,13 @@ async fn torn_rows_and_loose_chunks_are_found() {
     store.run::<_, StoreError, _>(at(0), |tx| tx.put(&TEXTS, &1, &"x".repeat(9_000))).await.unwrap();
     store.run::<_, StoreError, _>(at(0), |tx| tx.put(&ACCOUNTS, &1, &5)).await.unwrap();
     let mut export = store.export().unwrap();
-    let piece = export.next().unwrap().unwrap();
+    let piece = export.piece().unwrap().unwrap();
     let (mut rest, mut writes) = (piece.as_slice(), Vec::new());
     while !rest.is_empty() {
         writes.push(take_write(&mut rest).unwrap());
     }
     assert_eq!(writes.len(), 4, "a row, a row in three parts");
-    let damaged = |n: usize, damage: &dyn Fn(&mut Vec<(Vec<u8>, Vec<u8>)>)| {
+    let damaged = |n: usize, damage: &dyn Fn(&mut Rows)| {
         let mut rows: Vec<_> = writes.iter().map(|(key, value)| (key.to_vec(), value.unwrap().to_vec())).collect();
         damage(&mut rows);
         let place = dir.path().join(n.to_string());
