@@ -406,7 +406,7 @@ async fn deliver(services: Services, mut stopped: watch::Receiver<bool>) {
             _ = stopped.wait_for(|stopped| *stopped) => return,
         }
         while !*stopped.borrow() {
-            match services.deliver_due(TOUCHES_AT_ONCE).await {
+            match messages(&services).await {
                 Ok(0) => break,
                 Ok(_) => {}
                 Err(error) => {
@@ -416,6 +416,11 @@ async fn deliver(services: Services, mut stopped: watch::Receiver<bool>) {
             }
         }
     }
+}
+
+/// Asks for the messages of what has happened, and sends what is due; how much there was to do.
+async fn messages(services: &Services) -> Result<usize, Error> {
+    Ok(services.ask_for_events().await? + services.deliver_due(TOUCHES_AT_ONCE).await?)
 }
 
 async fn advance_recommendations(services: &Services, stopped: &watch::Receiver<bool>) -> Result<(), Error> {

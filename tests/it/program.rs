@@ -47,7 +47,7 @@ pub(crate) struct Server {
 
 impl Server {
     pub(crate) fn start(data: &Path) -> Self {
-        galenic::app::choose_crypto();
+        galenic::plugin::use_ring();
         let free = || TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a port");
         let (listen, metrics) = (free().to_string(), free().to_string());
         let data = data.to_str().expect("a path");

@@ -346,15 +346,6 @@ impl Config {
                 decisions_kept_days: 400,
                 idempotency_kept_days: 30,
             },
-            schedule: Schedule {
-                node: "node-1".to_owned(),
-                coupon_notice_days: 7,
-                points_notice_days: 30,
-                hour: 9,
-                members_per_second: 2_000,
-                decisions_kept_days: 400,
-                idempotency_kept_days: 30,
-            },
             plugins: Plugins {
                 sandboxes: 64,
                 pool_wait_ms: 1_000,

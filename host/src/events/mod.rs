@@ -14,6 +14,7 @@ pub use self::cursors::{Batch, CURSORS, Consumer, Cursor, Lag, Position, consume
 
 use crate::{
     domain::{
+        member::TierCause,
         money::Points,
         touch::{Channel, ConsentPurpose},
     },
@@ -94,6 +95,9 @@ pub enum What {
         /// To.
         #[n(1)]
         to: String,
+        /// What moved the member: nobody is told of a move by a new rule.
+        #[n(2)]
+        cause: TierCause,
     },
     /// A coupon in hand dies soon.
     #[n(14)]
@@ -130,6 +134,59 @@ pub enum What {
         #[n(2)]
         granted: bool,
     },
+}
+
+impl What {
+    /// Every name.
+    pub const NAMES: [&str; 20] = [
+        "registered",
+        "updated",
+        "erased",
+        "coupon-issued",
+        "coupon-expired",
+        "order-placed",
+        "order-paid",
+        "order-shipped",
+        "order-delivered",
+        "order-cancelled",
+        "order-refunded",
+        "points-activated",
+        "points-expired",
+        "tier-changed",
+        "coupon-expiring",
+        "points-expiring",
+        "birthday",
+        "anniversary",
+        "member-day",
+        "consent-changed",
+    ];
+
+    /// The name used in the API.
+    pub const fn name(&self) -> &'static str {
+        let index = match self {
+            Self::Registered => 0,
+            Self::Updated => 1,
+            Self::Erased => 2,
+            Self::CouponIssued(_) => 3,
+            Self::CouponExpired(_) => 4,
+            Self::OrderPlaced(_) => 5,
+            Self::OrderPaid(_) => 6,
+            Self::OrderShipped(_) => 7,
+            Self::OrderDelivered(_) => 8,
+            Self::OrderCancelled(_) => 9,
+            Self::OrderRefunded(..) => 10,
+            Self::PointsActivated(_) => 11,
+            Self::PointsExpired => 12,
+            Self::TierChanged { .. } => 13,
+            Self::CouponExpiring(_) => 14,
+            Self::PointsExpiring { .. } => 15,
+            Self::Birthday(_) => 16,
+            Self::Anniversary(_) => 17,
+            Self::MemberDay(_) => 18,
+            Self::ConsentChanged { .. } => 19,
+        };
+        Self::NAMES[index]
+    }
 }
 
 /// Appends what one transaction did to one member.

@@ -5,6 +5,7 @@
 //! keep them consistent: consents and suppressions, templates, the touch with its queue, its totals and the daily cap.
 //! Use cases that bring these together with members, plugins and the vault are in `service/reach`.
 
+pub mod automation;
 pub mod carrier;
 pub mod consent;
 pub mod gate;

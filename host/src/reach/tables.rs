@@ -3,6 +3,7 @@
 use jiff::Timestamp;
 
 use super::{
+    automation::Automation,
     consent::Consent,
     secrets::AddressHash,
     suppression::Suppression,
@@ -50,6 +51,9 @@ pub const PROVIDER_IDS: Table<(String, String), TouchId> = Table::new(124, "touc
 pub const CONTENTS: Table<TouchId, Vec<u8>> = Table::new(125, "touch-contents.v1");
 /// The last touch sent to an address, for replies that name nothing else.
 pub const LAST_TO_ADDRESS: Table<AddressHash, TouchId> = Table::new(126, "last-touch-to-address.v1");
+
+/// Which events ask for which templates: the event's name, the template's code.
+pub const AUTOMATIONS: Table<(String, String), Automation> = Table::new(127, "automations.v1");
 
 macro_rules! code_keys {
     ($($name:ident)*) => {$(

@@ -6,4 +6,4 @@ mod params;
 
 pub(crate) use auth::{Allowed, Authenticated, authenticate, needs};
 pub(crate) use body::{Empty, Fingerprints, InFlightKeys, Json, Once, OnceHeader, Plain, Raw, Wasm};
-pub(crate) use params::{IfMatch, IfMatchHeader, PageQuery, Path, Path3, Query, hex};
+pub(crate) use params::{IfMatch, IfMatchHeader, PageQuery, Path, Path2, Path3, Query, hex};

@@ -15,44 +15,32 @@ use crate::{
     service::{FieldError, PageRequest},
 };
 
-/// The path's one parameter.
-pub(crate) struct Path<T>(pub(crate) T);
+macro_rules! paths {
+    ($($(#[$doc:meta])* $name:ident<$($of:ident),*>;)*) => {$(
+        $(#[$doc])*
+        pub(crate) struct $name<$($of),*>($(pub(crate) $of),*);
 
-impl<T> FromRequestParts<Api> for Path<T>
-where
-    T: FromStr<Err: std::fmt::Display> + Send,
-{
-    type Rejection = Problem;
+        impl<$($of: FromStr<Err: std::fmt::Display> + Send),*> FromRequestParts<Api> for $name<$($of),*> {
+            type Rejection = Problem;
 
-    async fn from_request_parts(parts: &mut Parts, api: &Api) -> Result<Self, Problem> {
-        let malformed = |detail: String| Problem::new(StatusCode::BAD_REQUEST, "malformed-path", detail);
-        let params =
-            RawPathParams::from_request_parts(parts, api).await.map_err(|error| malformed(error.body_text()))?;
-        let Some((name, text)) = params.iter().next() else {
-            return Err(Problem::internal(&"the route has no parameter"));
-        };
-        text.parse().map(Self).map_err(|error| malformed(format!("{name} `{text}`: {error}")))
-    }
+            async fn from_request_parts(parts: &mut Parts, api: &Api) -> Result<Self, Problem> {
+                let malformed = |detail: String| Problem::new(StatusCode::BAD_REQUEST, "malformed-path", detail);
+                let params = RawPathParams::from_request_parts(parts, api).await;
+                let params = params.map_err(|error| malformed(error.body_text()))?;
+                let mut params = params.iter();
+                Ok(Self($(next_param::<$of>(&mut params)?),*))
+            }
+        }
+    )*};
 }
 
-/// The path's three parameters.
-pub(crate) struct Path3<A, B, C>(pub(crate) A, pub(crate) B, pub(crate) C);
-
-impl<A, B, C> FromRequestParts<Api> for Path3<A, B, C>
-where
-    A: FromStr<Err: std::fmt::Display> + Send,
-    B: FromStr<Err: std::fmt::Display> + Send,
-    C: FromStr<Err: std::fmt::Display> + Send,
-{
-    type Rejection = Problem;
-
-    async fn from_request_parts(parts: &mut Parts, api: &Api) -> Result<Self, Problem> {
-        let malformed = |detail: String| Problem::new(StatusCode::BAD_REQUEST, "malformed-path", detail);
-        let params =
-            RawPathParams::from_request_parts(parts, api).await.map_err(|error| malformed(error.body_text()))?;
-        let mut params = params.iter();
-        Ok(Self(next_param(&mut params)?, next_param(&mut params)?, next_param(&mut params)?))
-    }
+paths! {
+    /// The path's one parameter.
+    Path<A>;
+    /// The path's two parameters.
+    Path2<A, B>;
+    /// The path's three parameters.
+    Path3<A, B, C>;
 }
 
 fn next_param<'a, T: FromStr<Err: std::fmt::Display>>(

@@ -1,5 +1,6 @@
 //! `/ops/v1`: what operators call.
 
+mod automations;
 mod backups;
 mod clock;
 mod keys;
@@ -27,6 +28,7 @@ pub(super) fn routes() -> OpenApiRouter<Api> {
         .merge(schedules::routes())
         .merge(clock::routes())
         .merge(templates::routes())
+        .merge(automations::routes())
         .merge(suppressions::routes())
         .merge(touches::routes())
         .merge(backups::routes())

@@ -229,7 +229,8 @@ fn commit(tx: &mut Tx<'_>, change: &Change) -> Result<Order, Error> {
     save_order(tx, &mut order)?;
     save_member(tx, &mut member)?;
     schedule_activation(tx, &order)?;
-    let moved = change.tier_moved.clone().map(|(from, to)| What::TierChanged { from, to });
+    let cause = member.tier.cause;
+    let moved = change.tier_moved.clone().map(|(from, to)| What::TierChanged { from, to, cause });
     events::append(tx, member.id, [What::OrderPaid(order.id)].into_iter().chain(moved))?;
     Ok(order)
 }

@@ -218,7 +218,8 @@ fn commit(tx: &mut Tx<'_>, change: &Change) -> Result<Order, Error> {
     }
     save_order(tx, &mut order)?;
     save_member(tx, &mut member)?;
-    let moved = change.tier_moved.clone().map(|(from, to)| What::TierChanged { from, to });
+    let cause = member.tier.cause;
+    let moved = change.tier_moved.clone().map(|(from, to)| What::TierChanged { from, to, cause });
     let cancelled = change.cancel.then_some(What::OrderCancelled(order.id));
     let what = [What::OrderRefunded(order.id, change.id)].into_iter().chain(cancelled).chain(moved);
     events::append(tx, member.id, what)?;

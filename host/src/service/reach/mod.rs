@@ -4,6 +4,7 @@
 //! any transaction; then one transaction reads it all again and asks the gate, and only what passes there leaves through
 //! a carrier. What became of it is one more transaction, fenced by the number of the attempt.
 
+mod automations;
 mod consents;
 mod deliver;
 mod outlets;

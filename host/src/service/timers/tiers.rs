@@ -87,7 +87,7 @@ impl Services {
                 members::put_moved(tx, &mut stored)?;
                 if moved {
                     let (from, to) = (from.to_string(), tier.code.to_string());
-                    events::append(tx, id, [What::TierChanged { from, to }])?;
+                    events::append(tx, id, [What::TierChanged { from, to, cause: tier.cause }])?;
                 }
                 Ok(())
             });
