@@ -174,13 +174,11 @@ pub fn advance<E: From<StoreError>>(
     Ok(done)
 }
 
+/// An event and where it stands: shard, commit, number.
+type Row = ((u16, Seq, u16), Event);
+
 /// The events of a shard behind its cursor, oldest first.
-fn waiting(
-    tx: &mut Tx<'_>,
-    shard: u16,
-    cursor: Option<Cursor>,
-    limit: usize,
-) -> Result<Vec<((u16, Seq, u16), Event)>, StoreError> {
+fn waiting(tx: &mut Tx<'_>, shard: u16, cursor: Option<Cursor>, limit: usize) -> Result<Vec<Row>, StoreError> {
     let scan = Scan::prefix(&shard).limit(limit.min(SCAN_ROWS_MAX));
     let scan = match cursor {
         Some(Cursor { seq, number }) => scan.after(&(shard, Seq::new(seq), number)),

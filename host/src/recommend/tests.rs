@@ -74,7 +74,7 @@ fn by_hand(baskets: &[Vec<u128>], products: u128) -> (Vec<u64>, HashMap<(u128, u
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 24, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 8, failure_persistence: None, ..ProptestConfig::default() })]
 
     /// However the events are cut into transactions, each order counts once, also where closures run twice.
     #[test]
