@@ -3,7 +3,9 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking, in its helpers too")]
 
 mod app;
+mod channels;
 mod conventions;
+mod corpus;
 mod guest;
 mod hostile;
 mod operator;
@@ -14,3 +16,4 @@ mod shop;
 mod store_crash;
 mod swaps;
 mod tidy;
+mod vendor;

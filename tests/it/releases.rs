@@ -139,7 +139,7 @@ async fn a_fact_that_is_not_granted_is_absent() {
     let facts = Facts::of(Scope::Subject).with(&fact::MEMBER_BIRTHDAY_MONTH, Value::Flag(true));
     let member = [TierSubject { as_of: Timestamp::UNIX_EPOCH, facts }];
     for (personal, expect) in [(false, "bronze"), (true, "silver")] {
-        let grants = Grants { personal, health: false };
+        let grants = Grants { personal, ..Grants::default() };
         let release = engine.prepare(ReleaseSpec { grants, ..spec(&module, 1) }).await.expect("prepared");
         assert_eq!(tiers(&release.tier(&member).await.answers), [expect]);
     }
