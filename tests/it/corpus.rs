@@ -44,7 +44,8 @@ fn evaluating(evaluate: &str) -> Vec<u8> {
     Guest { evaluate: evaluate.to_owned(), ..Guest::tier() }.component()
 }
 
-/// A well-behaved plugin with a component inside that starts before it: the first index that is free is the inner one's.
+/// A well-behaved plugin with a component inside that starts too. Its index is not known: the others' instances either
+/// lack their arguments or do no harm.
 async fn with_inside(engine: &Engine, inner: &str) -> String {
     let whole = Guest::tier().component();
     let inner = wat::parse_str(inner).expect("parses");
@@ -57,9 +58,8 @@ async fn with_inside(engine: &Engine, inner: &str) -> String {
         // One instance: of the component with this index, without arguments.
         bytes.extend([5, 4, 1, 0, index, 0]);
         last = fate(engine, bytes).await;
-        let took_another =
-            last.contains("missing import") || last.contains("out of bounds") || last.contains("missing argument");
-        if !took_another {
+        let another = ["answered", "missing", "out of bounds"].iter().any(|text| last.contains(text));
+        if !another {
             break;
         }
     }
@@ -126,7 +126,7 @@ async fn bombs_of_modules_and_handles_go_off_at_the_door() {
     let engine = engine(Outbound::none());
     let modules = format!("(component (core module $m) {})", "(core instance (instantiate $m))".repeat(20));
     let error = with_inside(&engine, &modules).await;
-    assert!(error.contains("instance") && error.contains("limit"), "{error}");
+    assert!(error.contains("21 core module instances, which exceeds the configured maximum of 8"), "{error}");
     still_answers(&engine).await;
     let handles = r#"(component
         (type $r (resource (rep i32)))
