@@ -21,10 +21,12 @@ const TARGET: &str = "wasm32-unknown-unknown";
 const FLAGS: &str = "-Clink-arg=-zstack-size=32768";
 
 /// The kinds that the host knows: the interface, and how Rust spells it.
-const KINDS: [(&str, &str); 4] = [
+const KINDS: [(&str, &str); 6] = [
     ("tier-rule", "TierRule"),
     ("earning-rule", "EarningRule"),
     ("coupon-policy", "CouponPolicy"),
+    ("scorer", "Scorer"),
+    ("content-guard", "ContentGuard"),
     ("channel", "Channel"),
 ];
 

@@ -5,7 +5,8 @@
 //! demo and for tests.
 //!
 //! The data directory: `store/` the ordered map, `decisions/` recorded decisions, `vault/` the keys of personal data,
-//! `modules/` plugin bytes by digest, `cache/` compiled plugins, `master.key` where the environment brings none.
+//! `modules/` plugin bytes by digest, `cache/` compiled plugins, `erasures.log` which keys were destroyed, `master.key`
+//! where the environment brings none.
 
 use std::{
     fs,
@@ -30,14 +31,27 @@ use crate::{
     ids::Ids,
     members::vault::Vault,
     plugin::{Decisions, Engine, EngineConfig},
-    service::{Error, Services},
+    reach,
+    service::{
+        Error, Services,
+        reach::{EngineOutlets, Reach},
+        timers::Pace,
+    },
     store::{Barrier, Store, StoreError},
 };
 
-/// Timers are looked for this often.
+/// Where the master key lies if the environment brings none.
+const MASTER_KEY_FILE: &str = "master.key";
+/// Touches are looked for this often.
+const TOUCHES_EVERY: Duration = Duration::from_millis(250);
+/// Touches worked on in one go; the rest follows at once.
+const TOUCHES_AT_ONCE: usize = 1_000;
+/// Events counted for recommendations in one go.
+const COUNTED_AT_ONCE: usize = 1_000;
+/// How often that is done for one look: what is left waits for the next.
+const COUNTED_IN_A_ROW: usize = 8;
+/// What is due is looked for this often.
 const TIMERS_EVERY: Duration = Duration::from_secs(1);
-/// Timers fired in one go; the rest follows at once.
-const TIMERS_AT_ONCE: usize = 256;
 /// Old quotes are swept, and metrics kept small, every so many looks for timers.
 const UPKEEP_EVERY: u32 = 30;
 
@@ -74,6 +88,7 @@ impl App {
         let master_key = master_key(&config.store.data, secrets)?;
         let services = open_services(&config, secrets, master_key, clock, ids).await?;
         services.restore_releases().await.context("cannot restore the plugin releases")?;
+        services.ensure_schedules().await.context("cannot make the schedules")?;
         if let Some(secret) = &secrets.operator_key {
             let key = services.seed_operator_key(secret).await.context("GALENIC_OPERATOR_KEY")?;
             if key.revoked_at.is_some() {
@@ -108,6 +123,7 @@ impl App {
         };
         let (stopping, stopped) = watch::channel(false);
         let mut upkeep = tokio::spawn(upkeep(self.services.clone(), self.metrics, stopped.clone()));
+        let delivery = tokio::spawn(deliver(self.services.clone(), stopped.clone()));
         let metrics_server = metrics_listener.map(|listener| {
             let (http, stopped) = (self.http.clone(), stopped.clone());
             tokio::spawn(async move { http.serve_metrics(listener, until(stopped)).await })
@@ -122,10 +138,12 @@ impl App {
         };
         let cut_off = self.http.serve(listener, stop).await;
         stopping.send_replace(true);
+        self.services.reach.drain();
         let kept_up = match kept_up {
             Some(ended) => ended,
             None => upkeep.await,
         };
+        delivery.await.context("the delivery panicked")?;
         kept_up.context("the upkeep panicked")?.context("the store failed")?;
         if let Some(server) = metrics_server {
             server.await.context("the metrics server panicked")?;
@@ -213,10 +231,13 @@ pub async fn open_services(
         anyhow::Ok((vault, decisions, store, engine, modules))
     });
     let (vault, decisions, store, engine, modules) = opened.await.context("opening panicked")??;
+    let engine = Arc::new(engine);
+    let secrets = reach::secrets::Secrets::new(&derived(&master_key, b"galenic/reach"));
     Ok(Services {
         store,
         vault,
-        engine: Arc::new(engine),
+        reach: Arc::new(Reach::new(secrets, Arc::new(EngineOutlets::new(engine.clone())))),
+        engine,
         decisions,
         tier_policies: Arc::default(),
         clock: Arc::new(clock),
@@ -225,6 +246,7 @@ pub async fn open_services(
         modules: modules.into(),
         keys: Arc::default(),
         shelf: Arc::default(),
+        jobs: Arc::default(),
     })
 }
 
@@ -254,25 +276,50 @@ fn engine_config(config: &Config) -> EngineConfig {
 ///
 /// If the file cannot be read or made, or holds no key.
 pub fn master_key(data: &Path, secrets: &Secrets) -> anyhow::Result<[u8; 32]> {
-    if let Some(key) = secrets.master_key {
+    if let Some(key) = known_master_key(data, secrets)? {
         return Ok(key);
     }
-    let path = data.join("master.key");
-    match fs::read_to_string(&path) {
-        Ok(text) => {
-            key_bytes(&text).with_context(|| format!("{} holds no key of 64 hexadecimal digits", path.display()))
-        }
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-            let key: [u8; 32] = Ids::random().bytes();
-            write_key(data, &path, &key).with_context(|| format!("cannot make {}", path.display()))?;
-            tracing::warn!(
-                path = %path.display(),
-                "made a master key beside the data: back it up apart from it, or set GALENIC_MASTER_KEY"
-            );
-            Ok(key)
-        }
-        Err(error) => Err(error).with_context(|| format!("cannot read {}", path.display())),
+    let key: [u8; 32] = Ids::random().bytes();
+    let path = write_master_key(data, &key)?;
+    tracing::warn!(
+        path = %path.display(),
+        "made a master key beside the data: back it up apart from it, or set GALENIC_MASTER_KEY"
+    );
+    Ok(key)
+}
+
+/// The key that seals all other keys, if there is one already.
+///
+/// # Errors
+///
+/// If the file cannot be read, or holds no key.
+pub fn known_master_key(data: &Path, secrets: &Secrets) -> anyhow::Result<Option<[u8; 32]>> {
+    if secrets.master_key.is_some() {
+        return Ok(secrets.master_key);
     }
+    let path = data.join(MASTER_KEY_FILE);
+    if path.exists() { read_master_key(&path).map(Some) } else { Ok(None) }
+}
+
+/// A key of 64 hexadecimal digits in a file.
+///
+/// # Errors
+///
+/// If the file cannot be read, or holds no key. The message does not repeat it.
+pub fn read_master_key(path: &Path) -> anyhow::Result<[u8; 32]> {
+    let text = fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
+    key_bytes(&text).with_context(|| format!("{} holds no key of 64 hexadecimal digits", path.display()))
+}
+
+/// Puts the master key beside the data, where only its owner reads it; where that is.
+///
+/// # Errors
+///
+/// If it cannot be written, or one is there already.
+pub fn write_master_key(data: &Path, key: &[u8; 32]) -> anyhow::Result<std::path::PathBuf> {
+    let path = data.join(MASTER_KEY_FILE);
+    write_key(data, &path, key).with_context(|| format!("cannot make {}", path.display()))?;
+    Ok(path)
 }
 
 /// Durable before anything is sealed with it.
@@ -314,7 +361,7 @@ async fn until(mut stopped: watch::Receiver<bool>) {
     let _closed = stopped.wait_for(|stopped| *stopped).await;
 }
 
-/// Fires due timers and sweeps what is long past, until it is told to stop or the store fails for good.
+/// Does what is due and sweeps what is long past, until it is told to stop or the store fails for good.
 async fn upkeep(
     services: Services,
     metrics: PrometheusHandle,
@@ -328,10 +375,13 @@ async fn upkeep(
             _ = ticks.tick() => {}
             _ = stopped.wait_for(|stopped| *stopped) => return Ok(()),
         }
-        match fire_timers(&services, &stopped).await {
-            Ok(()) => {}
+        match services.run_due(Pace::Measured, || !*stopped.borrow()).await {
+            Ok(_) => {}
             Err(Error::Store(error @ StoreError::Poisoned { .. })) => return Err(error),
-            Err(error) => tracing::error!(%error, "timers cannot be fired"),
+            Err(error) => tracing::error!(%error, "what is due cannot be done"),
+        }
+        if let Err(error) = advance_recommendations(&services, &stopped).await {
+            tracing::error!(%error, "orders cannot be counted for recommendations");
         }
         if looks.is_multiple_of(UPKEEP_EVERY) {
             metrics.run_upkeep();
@@ -343,7 +393,36 @@ async fn upkeep(
     }
 }
 
-async fn fire_timers(services: &Services, stopped: &watch::Receiver<bool>) -> Result<(), Error> {
-    while services.fire_due_timers(TIMERS_AT_ONCE).await? == TIMERS_AT_ONCE && !*stopped.borrow() {}
+/// Sends what is due, until it is told to stop. Attempts under way finish; what a crash cut off is taken up first.
+async fn deliver(services: Services, mut stopped: watch::Receiver<bool>) {
+    if let Err(error) = services.reclaim_touches().await {
+        tracing::error!(%error, "attempts that were cut off wait for the end of their lease");
+    }
+    let mut ticks = tokio::time::interval(TOUCHES_EVERY);
+    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            _ = ticks.tick() => {}
+            _ = stopped.wait_for(|stopped| *stopped) => return,
+        }
+        while !*stopped.borrow() {
+            match services.deliver_due(TOUCHES_AT_ONCE).await {
+                Ok(0) => break,
+                Ok(_) => {}
+                Err(error) => {
+                    tracing::error!(%error, "touches cannot be sent");
+                    break;
+                }
+            }
+        }
+    }
+}
+
+async fn advance_recommendations(services: &Services, stopped: &watch::Receiver<bool>) -> Result<(), Error> {
+    for _ in 0..COUNTED_IN_A_ROW {
+        if services.advance_recommendations(COUNTED_AT_ONCE).await? == 0 || *stopped.borrow() {
+            break;
+        }
+    }
     Ok(())
 }

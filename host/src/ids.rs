@@ -106,6 +106,8 @@ ids! {
     DecisionId("dec", "decision");
     /// An API key (the id is public, the key is not).
     KeyId("key", "API key");
+    /// One candidate message to one member.
+    TouchId("tch", "touch");
 }
 
 /// Where ids come from: the operating system's randomness, or a seed.

@@ -4,6 +4,7 @@
 //! plugins for everything a business wants to change on a Tuesday afternoon. The README holds the map.
 
 pub mod app;
+pub mod backup;
 pub mod cli;
 pub mod clock;
 pub mod domain;
@@ -14,6 +15,8 @@ pub mod ledger;
 pub mod members;
 pub mod plugin;
 pub mod pricing;
+pub mod reach;
+pub mod recommend;
 pub mod scheduler;
 pub mod service;
 pub mod store;

@@ -18,7 +18,7 @@ fn main() -> Result<()> {
     let mut resolve = Resolve::default();
     let (package, _) = resolve.push_dir(WIT).with_context(|| format!("cannot read {WIT}"))?;
     let out = env::var("OUT_DIR").context("cargo sets OUT_DIR")?;
-    for kind in ["tier-rule", "earning-rule", "coupon-policy", "channel"] {
+    for kind in ["tier-rule", "earning-rule", "coupon-policy", "scorer", "content-guard", "channel"] {
         let world = resolve.select_world(&[package], Some(&format!("{kind}-plugin")))?;
         let section = wit_component::metadata::encode(&resolve, world, StringEncoding::UTF8, None)?;
         fs::write(Path::new(&out).join(format!("{kind}.section")), section)?;

@@ -13,6 +13,7 @@ use galenic::{
     cli::config::{Config, Secrets},
     clock::Clock,
     ids::Ids,
+    plugin::Secret,
 };
 use jiff::{SignedDuration, Timestamp};
 use reqwest::{Method, StatusCode, header::HeaderMap};
@@ -21,6 +22,8 @@ use tempfile::TempDir;
 
 const OPERATOR_KEY: &str = "the-operators-own-key";
 const MASTER_KEY: [u8; 32] = [7; 32];
+/// What the channel `channel-webhook` signs with in tests: `whsec_` and base64 of 24 times `k`.
+pub(crate) const WEBHOOK_SECRET: &str = "whsec_a2tra2tra2tra2tra2tra2tra2tra2tr";
 const START: &str = "2026-03-01T04:00:00Z";
 
 /// Scopes of a shop: everything under `/v1`.
@@ -35,6 +38,8 @@ const SHOP_SCOPES: &[&str] = &[
     "orders:read",
     "orders:write",
     "points:read",
+    "touches:read",
+    "touches:write",
 ];
 
 /// A server under test.
@@ -91,7 +96,13 @@ impl TestApp {
     }
 
     /// Stops the server in order and starts it again on the same directory, at the time it had.
-    pub(crate) async fn restart(mut self) -> Self {
+    pub(crate) async fn restart(self) -> Self {
+        self.restart_with(|_| {}).await
+    }
+
+    /// The same with another configuration.
+    pub(crate) async fn restart_with(mut self, change: impl FnOnce(&mut Config)) -> Self {
+        change(&mut self.config);
         let running = self.running.take().expect("runs");
         let now = running.services().clock.now();
         running.stop().await.expect("stops in order");
@@ -102,9 +113,20 @@ impl TestApp {
         Self { shop, operator, running: Some(running), dir, config }
     }
 
+    /// The use cases behind the server.
+    pub(crate) fn services(&self) -> &galenic::service::Services {
+        self.running.as_ref().expect("runs").services()
+    }
+
     /// Takes the running server out, to stop it by hand.
     pub(crate) fn take_running(&mut self) -> Running {
         self.running.take().expect("runs")
+    }
+
+    /// Counts every order that was paid towards recommendations.
+    pub(crate) async fn count_baskets(&self) {
+        let services = self.running.as_ref().expect("runs").services();
+        while services.advance_recommendations(1_000).await.expect("counts") > 0 {}
     }
 
     /// A client without a key.
@@ -207,14 +229,14 @@ impl Drop for TestApp {
 }
 
 async fn open(config: &Config, now: Timestamp) -> Running {
-    let secrets =
-        Secrets { operator_key: Some(OPERATOR_KEY.to_owned()), master_key: Some(MASTER_KEY), ..Secrets::default() };
+    let outbound = [("webhook".to_owned(), Secret::new(WEBHOOK_SECRET))].into();
+    let secrets = Secrets { operator_key: Some(OPERATOR_KEY.to_owned()), master_key: Some(MASTER_KEY), outbound };
     let app = App::open(config.clone(), &secrets, Clock::manual(now), Ids::random()).await.expect("opens");
     app.start(([127, 0, 0, 1], 0).into()).await.expect("starts")
 }
 
 /// Compiled plugins are shared by all tests and all runs.
-fn share_artefacts(data: &Path) {
+pub(crate) fn share_artefacts(data: &Path) {
     let shared = Path::new(env!("CARGO_TARGET_TMPDIR")).join("artefacts");
     std::fs::create_dir_all(&shared).expect("a directory");
     std::os::unix::fs::symlink(shared, data.join("cache")).expect("a link");

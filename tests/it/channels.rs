@@ -60,7 +60,7 @@ async fn prepare(engine: &Engine, plugin: &str, config: Json, grants: Grants) ->
     let spec = ReleaseSpec {
         slot: "channel.test".into(),
         number: 1,
-        budgets: Budgets { wall_ms: 2_000, ..Budgets::for_kind(module.kind()) },
+        budgets: Budgets { wall_ms: 2_000, ..Budgets::of(module.kind()) },
         module,
         config,
         grants,

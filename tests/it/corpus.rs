@@ -167,7 +167,7 @@ async fn a_plugin_that_would_answer_differently_each_time_cannot() {
 /// One attempt of a channel by hand.
 async fn deliver(engine: &Engine, guest: &Guest, grant: HttpGrant, wall_ms: u32) -> Delivered {
     let module = admit(engine, guest).await;
-    let budgets = Budgets { wall_ms, ..Budgets::for_kind(module.kind()) };
+    let budgets = Budgets { wall_ms, ..Budgets::of(module.kind()) };
     let grants = Grants { http: vec![grant], ..Grants::default() };
     let release = engine.prepare(ReleaseSpec { budgets, grants, ..spec(&module, 1) }).await.expect("prepares");
     let delivered = release.deliver(&message("+8613800000001"), Timestamp::UNIX_EPOCH, [1; 16]).await;

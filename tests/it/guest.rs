@@ -171,6 +171,17 @@ impl Guest {
         }
     }
 
+    /// A scorer that gives `count` scores for one request; `scores` stores them at 64, 24 bytes each, and may use 512 and
+    /// above.
+    pub(crate) fn scorer(scores: &str, count: u32) -> Self {
+        Self { evaluate: list_of_lists(scores, count), ..Self::new("scorer") }
+    }
+
+    /// A content guard that gives `count` findings for one message, as [`Guest::scorer`] gives scores.
+    pub(crate) fn guard(findings: &str, count: u32) -> Self {
+        Self { evaluate: list_of_lists(findings, count), ..Self::new("content-guard") }
+    }
+
     /// The component's bytes.
     pub(crate) fn component(&self) -> Vec<u8> {
         let mut resolve = Resolve::default();
@@ -201,9 +212,10 @@ impl Guest {
             functions += &function("send", "(param $message i32) (result i32)", &self.evaluate);
             functions += &function("parse-receipt", report, "(unreachable)");
         } else {
-            functions += &function("evaluate", list, &self.evaluate);
+            let call = if self.kind == "content-guard" { "check" } else { "evaluate" };
+            functions += &function(call, list, &self.evaluate);
             functions += &format!(
-                "(func (export \"cabi_post_{interface}#evaluate\") (param i32) (global.set $heap (i32.const $base)))\n"
+                "(func (export \"cabi_post_{interface}#{call}\") (param i32) (global.set $heap (i32.const $base)))\n"
             );
         }
         if self.kind == "tier-rule" {
@@ -273,6 +285,16 @@ impl Guest {
         let list = image.list(terms);
         image.put(&list)
     }
+}
+
+/// The body that answers with one list of what `stores` puts at 64.
+fn list_of_lists(stores: &str, count: u32) -> String {
+    format!(
+        "{stores}
+         (i32.store (i32.const 32) (i32.const 64)) (i32.store (i32.const 36) (i32.const {count}))
+         (i32.store (i32.const 16) (i32.const 32)) (i32.store (i32.const 20) (i32.const 1))
+         (i32.const 16)"
+    )
 }
 
 /// Where data begins; below are scratch cells, of which the first twelve bytes stay zero: `result::ok`.

@@ -6,7 +6,9 @@ use std::time::{Duration, Instant};
 use galenic::{
     domain::{
         fact::{self, Facts, Scope, Value},
+        guard::Draft,
         rule::{Activity, CartSubject, Outcome},
+        score::{Candidate, ScoreRequest, Shelf},
     },
     plugin::{AdmissionError, Budgets, Engine, Fallback, Fault, ReleaseError, ReleaseSpec},
 };
@@ -89,9 +91,9 @@ async fn imports_and_exports_are_held_to_the_contract() {
     assert!(error.contains("the grant `outbound-http` exists for channels alone"), "{error}");
     let function = component(r#"(component (import "print" (func (param "text" string))))"#);
     assert!(refusal(&engine, function).await.to_string().contains("`print` is not allowed"));
-    let none = component(r#"(component (instance $i) (export "galenic:plugin/scorer@0.1.0" (instance $i)))"#);
+    let none = component(r#"(component (instance $i) (export "galenic:plugin/oracle@0.1.0" (instance $i)))"#);
     let error = refusal(&engine, none).await.to_string();
-    assert!(error.contains("found: galenic:plugin/scorer@0.1.0") && error.contains("tier-rule@0.1.0"), "{error}");
+    assert!(error.contains("found: galenic:plugin/oracle@0.1.0") && error.contains("tier-rule@0.1.0"), "{error}");
     let later = component(r#"(component (instance $i) (export "galenic:plugin/tier-rule@0.9.0" (instance $i)))"#);
     assert!(matches!(refusal(&engine, later).await, AdmissionError::Version { found } if found.ends_with("@0.9.0")));
     let hollow = component(r#"(component (instance $i) (export "galenic:plugin/tier-rule@0.1.0" (instance $i)))"#);
@@ -123,6 +125,10 @@ async fn a_description_is_checked_part_by_part() {
             "twice",
         ),
         (Guest { facts: fact("line.amount", MONEY), ..tier() }, "/facts/0", "a tier rule has no lines"),
+        (Guest { facts: fact("candidate.price", MONEY), ..tier() }, "/facts/0", "only scorers have candidates"),
+        (Guest { facts: fact("touch.class", TEXT), ..tier() }, "/facts/0", "only content guards see messages"),
+        (Guest { facts: fact("line.amount", MONEY), ..Guest::scorer("", 0) }, "/facts/0", "only earning rules"),
+        (Guest { facts: fact("member.tier", TEXT), ..Guest::guard("", 0) }, "/facts/0", "begin with `touch.`"),
         (Guest { reasons: many(257), ..tier() }, "/reasons", "at most 256"),
         (Guest { reasons: vec!["a".into(), "a".into()], ..tier() }, "/reasons/1/code", "twice"),
         (Guest { terms: vec![("Off".into(), MONEY)], ..Guest::coupon("") }, "/terms/0/name", "[a-z0-9-]"),
@@ -468,4 +474,165 @@ async fn a_cart_that_does_not_fit_the_policy_is_not_asked_about() {
     assert_eq!(release.tier(&[spender(1)]).await.fault().map(|fault| fault.code()), Some("bad-input"));
     assert!(release.check_terms(&[Value::Integer(1)]).await.expect("asks").is_ok());
     assert_eq!(release.check_terms(&[]).await.expect_err("does not fit").code(), "bad-input");
+}
+
+/// A score as it lies at its place in the guest's answer; the reasons follow as they are.
+fn score(place: usize, candidate: u32, shelf: u8, value: &str) -> String {
+    let at = 64 + 24 * place;
+    format!(
+        "(i32.store (i32.const {at}) (i32.const {candidate})) (i32.store8 (i32.const {}) (i32.const {shelf}))
+         (f64.store (i32.const {}) (f64.const {value}))
+         (i32.store (i32.const {}) (i32.const 512)) (i32.store (i32.const {}) (i32.const 0))",
+        at + 4,
+        at + 8,
+        at + 16,
+        at + 20,
+    )
+}
+
+/// Two candidates, of which the first was bought.
+fn request() -> ScoreRequest {
+    let candidate = |purchased_at| Candidate { facts: Facts::of(Scope::Candidate), purchased_at };
+    ScoreRequest {
+        as_of: Timestamp::UNIX_EPOCH,
+        facts: Facts::of(Scope::Subject),
+        candidates: vec![candidate(vec![Timestamp::UNIX_EPOCH]), candidate(Vec::new())],
+    }
+}
+
+#[tokio::test]
+async fn scores_that_cannot_be_are_faults_that_say_why() {
+    let engine = engine(None);
+    let nine_reasons = score(0, 0, 0, "1") + "(i32.store (i32.const 84) (i32.const 9))";
+    let no_such_reason =
+        score(0, 0, 0, "1") + "(i32.store (i32.const 84) (i32.const 1)) (i32.store16 (i32.const 512) (i32.const 7))";
+    let cases = [
+        (score(0, 0, 0, "nan"), 1, "the score of candidate 0 is NaN, must be finite"),
+        (score(0, 1, 1, "inf"), 1, "the score of candidate 1 is inf, must be finite"),
+        (score(0, 1, 1, "-inf"), 1, "must be finite"),
+        (score(0, 2, 1, "1"), 1, "candidate 2 of 2 does not exist"),
+        (score(0, u32::MAX, 1, "1"), 1, "candidate 4294967295 of 2 does not exist"),
+        (score(0, 1, 1, "1") + &score(1, 1, 0, "2"), 2, "candidate 1 is scored twice"),
+        (score(0, 0, 0, "1") + &score(1, 1, 1, "2") + &score(2, 1, 1, "3"), 3, "3 scores for 2 candidates"),
+        (score(0, 0, 2, "1"), 1, "discriminant"),
+        (nine_reasons, 1, "9 reasons, at most 8"),
+        (no_such_reason, 1, "reason 7 of 1 does not exist"),
+    ];
+    for (scores, count, expect) in cases {
+        let release = release(&engine, &Guest::scorer(&scores, count)).await;
+        let answered = release.score(&[request()]).await;
+        let fault = answered.fault().unwrap_or_else(|| panic!("{expect}: {answered:?}"));
+        assert_eq!(fault.code(), "bad-answer", "{fault}");
+        assert!(fault.to_string().contains(expect), "{fault} should say {expect}");
+        assert!(answered.answers[0].value().is_none(), "nothing is recommended");
+    }
+    let good = release(&engine, &Guest::scorer(&(score(0, 1, 1, "0.5") + &score(1, 0, 0, "-1e300")), 2)).await;
+    let answered = good.score(&[request()]).await;
+    let scores = answered.answers[0].value().unwrap_or_else(|| panic!("{answered:?}"));
+    let told: Vec<_> = scores.iter().map(|score| (score.candidate, score.shelf, score.value)).collect();
+    assert_eq!(told, [(1, Shelf::Discover, 0.5), (0, Shelf::BuyAgain, -1e300)]);
+    // One list for two requests is a fault of the batch: each is asked about again, alone.
+    let batch = good.score(&[request(), request()]).await;
+    assert!(batch.answers.len() == 2 && batch.fault().is_none(), "{batch:?}");
+    still_answers(&engine).await;
+}
+
+#[tokio::test]
+async fn a_request_that_is_too_large_is_not_scored() {
+    let engine = engine(None);
+    let release = release(&engine, &Guest::scorer("", 0)).await;
+    let mut wide = request();
+    wide.candidates = vec![wide.candidates[1].clone(); 1_001];
+    let answered = release.score(&[wide]).await;
+    assert_eq!(answered.fault().map(|fault| fault.code()), Some("bad-input"));
+    let mut often = request();
+    often.candidates[0].purchased_at = vec![Timestamp::UNIX_EPOCH; 33];
+    assert_eq!(release.score(&[often]).await.fault().map(|fault| fault.code()), Some("bad-input"));
+    assert!(release.score(&[request()]).await.fault().is_none(), "the plugin is not to blame");
+    assert_eq!(release.guard(&[draft()]).await.fault().map(|fault| fault.code()), Some("bad-input"));
+}
+
+/// A message of two parts, the second in Chinese: three bytes a character.
+fn draft() -> Draft {
+    Draft { facts: Facts::of(Scope::Subject), parts: vec!["plain".into(), "特效药".into()] }
+}
+
+/// A finding as it lies at its place, with the phrase `x`.
+fn finding(place: usize, part: u16, start: u32, end: u32) -> String {
+    let at = 64 + 24 * place;
+    format!(
+        "(i32.store16 (i32.const {at}) (i32.const {part})) (i32.store (i32.const {}) (i32.const {start}))
+         (i32.store (i32.const {}) (i32.const {end})) (i32.store16 (i32.const {}) (i32.const 0))
+         (i32.store (i32.const {}) (i32.const 960)) (i32.store (i32.const {}) (i32.const 1))
+         (i32.store8 (i32.const 960) (i32.const 4)) (i32.store (i32.const 968) (i32.const 1000))
+         (i32.store (i32.const 972) (i32.const 1)) (i32.store8 (i32.const 1000) (i32.const 120))",
+        at + 4,
+        at + 8,
+        at + 12,
+        at + 16,
+        at + 20,
+    )
+}
+
+#[tokio::test]
+async fn findings_that_cannot_be_are_faults_that_say_why() {
+    let engine = engine(None);
+    let number = finding(0, 0, 0, 1) + "(i32.store8 (i32.const 960) (i32.const 0))";
+    let nameless = finding(0, 0, 0, 1) + "(i32.store (i32.const 84) (i32.const 0))";
+    let empty = finding(0, 0, 0, 1) + "(i32.store (i32.const 972) (i32.const 0))";
+    let no_such_reason = finding(0, 0, 0, 1) + "(i32.store16 (i32.const 76) (i32.const 3))";
+    let many: String = (0..33).map(|place| finding(place, 0, 0, 1)).collect();
+    let cases = [
+        (finding(0, 2, 0, 1), 1, "finding 0: part 2 of 2 does not exist"),
+        (finding(0, 0, 2, 2), 1, "begins at 2 and ends at 2"),
+        (finding(0, 0, 3, 1), 1, "begins at 3 and ends at 1"),
+        (finding(0, 0, 0, 6), 1, "ends at 6, part 0 has 5 bytes"),
+        (finding(0, 0, 0, u32::MAX), 1, "part 0 has 5 bytes"),
+        (finding(0, 1, 1, 3), 1, "byte 1 of part 1 lies inside a character"),
+        (finding(0, 0, 0, 1) + &finding(1, 1, 0, 5), 2, "finding 1: byte 5 of part 1 lies inside a character"),
+        (many, 33, "33 findings, at most 32"),
+        (number, 1, "the first parameter must be the phrase"),
+        (nameless, 1, "the first parameter must be the phrase"),
+        (empty, 1, "the first parameter must be the phrase"),
+        (no_such_reason, 1, "reason 3 of 1 does not exist"),
+    ];
+    for (findings, count, expect) in cases {
+        let release = release(&engine, &Guest::guard(&findings, count)).await;
+        let answered = release.guard(&[draft()]).await;
+        let fault = answered.fault().unwrap_or_else(|| panic!("{expect}: {:?}", answered.answers));
+        assert_eq!(fault.code(), "bad-answer", "{fault}");
+        assert!(fault.to_string().contains(expect), "{fault} should say {expect}");
+        assert!(answered.answers[0].value().is_none(), "no answer is no pass");
+    }
+    let good = release(&engine, &Guest::guard(&finding(0, 1, 0, 6), 1)).await;
+    let answered = good.guard(&[draft()]).await;
+    let findings = answered.answers[0].value().unwrap_or_else(|| panic!("{:?}", answered.answers));
+    assert_eq!((findings[0].part, findings[0].start, findings[0].end), (1, 0, 6));
+    let mut wide = draft();
+    wide.parts = vec![String::new(); 17];
+    assert_eq!(good.guard(&[wide]).await.fault().map(|fault| fault.code()), Some("bad-input"));
+    let mut long = draft();
+    long.parts[0] = "x".repeat(300 << 10);
+    assert_eq!(good.guard(&[long]).await.fault().map(|fault| fault.code()), Some("input-too-large"));
+    still_answers(&engine).await;
+}
+
+/// Whatever fallback a guard declares, a fault is never an empty list of findings.
+#[tokio::test]
+async fn a_guard_that_fails_lets_nothing_pass() {
+    let engine = engine(None);
+    let module = admit(&engine, &Guest { evaluate: "(unreachable)".into(), ..Guest::guard("", 0) }).await;
+    for fallback in [Fallback::Skip, Fallback::FailClosed] {
+        let release = engine.prepare(ReleaseSpec { fallback, ..spec(&module, 1) }).await.expect("prepares");
+        let answered = release.guard(&[draft()]).await;
+        assert_eq!(answered.fault().map(|fault| fault.code()), Some("trap"));
+        assert!(answered.answers[0].value().is_none());
+    }
+    for (guest, expect) in [(Guest::guard("", 0), "use `fail-closed`"), (Guest::scorer("", 0), "use `skip`")] {
+        let module = admit(&engine, &guest).await;
+        let fallback = Fallback::Default(json!([]));
+        let refused = engine.prepare(ReleaseSpec { fallback, ..spec(&module, 1) }).await.expect_err("refused");
+        assert!(refused.to_string().contains(expect), "{refused}");
+    }
+    still_answers(&engine).await;
 }

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking, in its helpers too")]
 
 mod app;
+mod backup;
 mod channels;
 mod conventions;
 mod corpus;
@@ -10,6 +11,8 @@ mod guest;
 mod hostile;
 mod operator;
 mod program;
+mod reach;
+mod recommendations;
 mod releases;
 mod rules;
 mod shop;

@@ -24,7 +24,7 @@ fn child() -> ExitCode {
     std::process::exit(i32::from(code != ExitCode::SUCCESS) * if code == ExitCode::from(2) { 2 } else { 1 });
 }
 
-fn galenic(arguments: &[&str]) -> Command {
+pub(crate) fn galenic(arguments: &[&str]) -> Command {
     let mut command = Command::new(std::env::current_exe().expect("this binary"));
     command.args(["--exact", "program::child", "--nocapture", "--test-threads=1"]);
     command.env(ARGUMENTS, arguments.join("\n")).env("GALENIC_OPERATOR_KEY", "the-operators-own-key");
@@ -32,21 +32,22 @@ fn galenic(arguments: &[&str]) -> Command {
     command
 }
 
-fn run(arguments: &[&str]) -> (i32, String) {
+pub(crate) fn run(arguments: &[&str]) -> (i32, String) {
     let Output { status, stdout, stderr } = galenic(arguments).output().expect("runs");
     let text = format!("{}{}", String::from_utf8_lossy(&stdout), String::from_utf8_lossy(&stderr));
     (status.code().expect("an exit code"), text)
 }
 
 /// A server on a port of its own; killed if the test fails.
-struct Server {
+pub(crate) struct Server {
     child: Option<Child>,
-    url: String,
+    pub(crate) url: String,
     metrics_url: String,
 }
 
 impl Server {
-    fn start(data: &Path) -> Self {
+    pub(crate) fn start(data: &Path) -> Self {
+        galenic::app::choose_crypto();
         let free = || TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a port");
         let (listen, metrics) = (free().to_string(), free().to_string());
         let data = data.to_str().expect("a path");
@@ -55,7 +56,7 @@ impl Server {
         Self { child: Some(child), url: format!("http://{listen}"), metrics_url: format!("http://{metrics}") }
     }
 
-    async fn ready(&self) {
+    pub(crate) async fn ready(&self) {
         let begun = Instant::now();
         while reqwest::get(format!("{}/readyz", self.url)).await.is_err() {
             assert!(begun.elapsed() < Duration::from_secs(120), "the server does not start");
@@ -63,7 +64,7 @@ impl Server {
         }
     }
 
-    fn end(mut self, signal: Signal) -> Output {
+    pub(crate) fn end(mut self, signal: Signal) -> Output {
         let child = self.child.take().expect("runs");
         let id = i32::try_from(child.id()).ok().and_then(Pid::from_raw).expect("a process");
         kill_process(id, signal).expect("is told");
@@ -121,10 +122,61 @@ fn what_is_wrong_is_said_in_one_line_with_an_exit_code() {
         (&["serve", "--clock", "2026-01-01T00:00:00Z"], 2, "--dev"),
         (&["fly"], 2, "unrecognized subcommand"),
         (&["--version"], 0, "galenic"),
+        (&["completions", "bash"], 0, "complete -F _galenic"),
+        (&["completions", "zsh"], 0, "#compdef galenic"),
+        (&["completions", "fish"], 0, "complete -c galenic"),
+        (&["man"], 0, ".TH galenic 1"),
+        (&["backup", "--to", "x", "--config", "y"], 2, "--data"),
+        (&["backup", "--to", nowhere, "--data", nowhere], 1, "holds no store"),
+        (&["compact", "--data", nowhere], 1, "holds no store"),
+        (&["verify", "--backup", file], 1, "no backup of Galenic"),
+        (&["verify", "--backup", nowhere], 1, "cannot open"),
+        (&["restore", "--from", file, "--data", nowhere], 1, "GALENIC_MASTER_KEY"),
     ];
     for (arguments, exit, contains) in cases {
         let (code, text) = run(arguments);
         assert!(code == *exit && text.contains(contains), "{arguments:?}: {code} {text}");
         assert!(!text.contains("the-operators-own-key"), "{arguments:?} shows a secret: {text}");
+    }
+}
+
+/// Names, numbers and addresses in the body, the path and the query, of requests that are fine and of some that are not.
+#[tokio::test]
+async fn no_personal_data_reaches_the_log() {
+    let data = TempDir::new().expect("a directory");
+    let server = Server::start(data.path());
+    server.ready().await;
+    let client = reqwest::Client::builder().no_proxy().build().expect("a client");
+    let post = |path: &str, key: &'static str, body: &'static str| {
+        client
+            .post(format!("{}{path}", server.url))
+            .bearer_auth("the-operators-own-key")
+            .header("idempotency-key", key)
+            .header("content-type", "application/json")
+            .body(body)
+    };
+    let get = |path: &str| client.get(format!("{}{path}", server.url)).bearer_auth("the-operators-own-key");
+    const REFUSED: u16 = 400;
+    let profile = r#"{"external_id":"li-wei@example.com","profile":{"name":"Li Wei","phone":"+8613800138000"}}"#;
+    let asked = [
+        (post("/v1/members", "li-wei-1", profile), 201),
+        (post("/v1/members", "li-wei-2", profile), 409),
+        (post("/v1/members", "li-wei-3", r#"{"profile":{"phone":"+8613800138000 Li Wei"}}"#), REFUSED),
+        (post("/v1/members", "li-wei-4", r#"{"Li Wei":"#), REFUSED),
+        (post("/v1/members?name=Li%20Wei", "li-wei-5", r#"{"profile":{"Li Wei":1}}"#), REFUSED),
+        (get("/v1/members/by-external-id/li-wei@example.com"), 200),
+        (get("/v1/members/+8613800138000"), REFUSED),
+        (get("/v1/members?cursor=Li%20Wei"), REFUSED),
+        (get("/Li/Wei/+8613800138000"), REFUSED),
+    ];
+    for (request, status) in asked {
+        let answer = request.send().await.expect("answers");
+        let got = answer.status().as_u16();
+        assert!(if status == REFUSED { (400..500).contains(&got) } else { got == status }, "{got}, not {status}");
+    }
+    let log = String::from_utf8(server.end(Signal::TERM).stderr).expect("text");
+    assert!(log.lines().filter(|line| line.contains("answered")).count() >= 9, "{log}");
+    for personal in ["Li Wei", "Li%20Wei", "li-wei", "13800138000", "/Li/"] {
+        assert!(!log.contains(personal), "{personal} is in the log: {log}");
     }
 }

@@ -6,14 +6,15 @@
 use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf, time::Duration};
 
 use anyhow::{Context as _, bail};
-use jiff::{SignedDuration, tz::TimeZone};
+use jiff::{SignedDuration, civil::Time, tz::TimeZone};
 use serde::{Deserialize, Serialize};
 
 use crate::{
     domain::money::{BasisPoints, Money},
     http::{Bounds, Rates},
     plugin::{Outbound, Secret, SmtpServer, SmtpTls},
-    service::Settings,
+    reach::gate::QuietHours,
+    service::{ScheduleSettings, Settings, settings::ReachSettings},
     store::SledOptions,
 };
 
@@ -27,8 +28,12 @@ pub struct Config {
     pub store: Store,
     /// The rules of the programme that are no plugin's.
     pub programme: Programme,
+    /// How members are reached.
+    pub reach: Reach,
     /// The plugin engine and its records.
     pub plugins: Plugins,
+    /// What happens by itself, and how long what is past is kept.
+    pub schedule: Schedule,
     /// How often callers may ask.
     pub limits: Limits,
     /// What is logged, to standard error.
@@ -94,6 +99,24 @@ pub struct Programme {
     pub coupons_per_quote: usize,
 }
 
+/// How members are reached.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Reach {
+    /// From this time of the member's day nothing but transactional messages goes out, as `21:00`.
+    pub quiet_from: String,
+    /// Until this one; the same for no quiet hours.
+    pub quiet_to: String,
+    /// Content and marketing messages that one member gets in a day, over all channels.
+    pub cap_per_day: u32,
+    /// What links in messages begin with: where members reach this server, without a slash at its end.
+    pub public_url: String,
+    /// Messages worked on at one time.
+    pub at_once: u32,
+    /// How long one attempt may take before its end counts as unknown.
+    pub attempt_seconds_max: u32,
+}
+
 /// The plugin engine and its records.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -108,6 +131,26 @@ pub struct Plugins {
     pub module_mb_max: u32,
     /// Size of one file of recorded decisions.
     pub decisions_segment_mb: u64,
+}
+
+/// What happens by itself, and how long what is past is kept.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Schedule {
+    /// The name of this node: leases bear it. No two nodes over one store may share it.
+    pub node: String,
+    /// Members are told so many days before a coupon dies; 0 tells nobody.
+    pub coupon_notice_days: u16,
+    /// Members are told so many days before points die; 0 tells nobody.
+    pub points_notice_days: u16,
+    /// The hour of birthdays, anniversaries and notices, in the programme's zone.
+    pub hour: i8,
+    /// Members that one job deals with in a second, at most.
+    pub members_per_second: u32,
+    /// Recorded decisions are kept so many days.
+    pub decisions_kept_days: u32,
+    /// Answers to idempotency keys are kept so many days: a retry after that is a new request.
+    pub idempotency_kept_days: u32,
 }
 
 /// How often callers may ask.
@@ -286,6 +329,32 @@ impl Config {
                 points_share_basis_points: 5_000,
                 coupons_per_quote: 50,
             },
+            reach: Reach {
+                quiet_from: "21:00".to_owned(),
+                quiet_to: "09:00".to_owned(),
+                cap_per_day: 1,
+                public_url: "http://127.0.0.1:8080".to_owned(),
+                at_once: 64,
+                attempt_seconds_max: 25,
+            },
+            schedule: Schedule {
+                node: "node-1".to_owned(),
+                coupon_notice_days: 7,
+                points_notice_days: 30,
+                hour: 9,
+                members_per_second: 2_000,
+                decisions_kept_days: 400,
+                idempotency_kept_days: 30,
+            },
+            schedule: Schedule {
+                node: "node-1".to_owned(),
+                coupon_notice_days: 7,
+                points_notice_days: 30,
+                hour: 9,
+                members_per_second: 2_000,
+                decisions_kept_days: 400,
+                idempotency_kept_days: 30,
+            },
             plugins: Plugins {
                 sandboxes: 64,
                 pool_wait_ms: 1_000,
@@ -363,14 +432,26 @@ impl Config {
         );
         let coupons = (1..=500).contains(&programme.coupons_per_quote);
         require(coupons, "programme.coupons_per_quote must be 1 to 500".to_owned());
+        self.schedule.check(&mut require);
         require((1..=1_000).contains(&self.plugins.sandboxes), "plugins.sandboxes must be 1 to 1000".to_owned());
         require((1..=16).contains(&self.plugins.module_mb_max), "plugins.module_mb_max must be 1 to 16".to_owned());
         require(self.plugins.decisions_segment_mb > 0, "plugins.decisions_segment_mb must be at least 1".to_owned());
         require((1..=4_096).contains(&self.store.group_max), "store.group_max must be 1 to 4096".to_owned());
         require(self.store.waiting_max > 0, "store.waiting_max must be at least 1".to_owned());
         require(self.store.cache_mb >= 8, "store.cache_mb must be at least 8".to_owned());
+        require(
+            self.store.group_max <= self.store.waiting_max,
+            "store.group_max must not be larger than store.waiting_max: a group is made of those that wait".to_owned(),
+        );
+        require(
+            server.metrics_listen != Some(server.listen) || server.listen.port() == 0,
+            "server.metrics_listen must be another address than server.listen: /metrics needs no key there".to_owned(),
+        );
+        let data = !self.store.data.as_os_str().is_empty();
+        require(data, "store.data must name a directory".to_owned());
         let level = tracing_subscriber::EnvFilter::try_new(&self.log.level);
         require(level.is_ok(), format!("log.level must be a level or a filter, not `{}`", self.log.level));
+        self.reach.check(&mut require);
         for (name, server) in &self.smtp {
             let checked = SmtpServer::from(server).check();
             require(checked.is_ok(), format!("smtp.{name}: {}", checked.err().unwrap_or_default()));
@@ -393,6 +474,8 @@ impl Config {
             points_value_per_100: Money::new(programme.points_value_per_100),
             points_most: BasisPoints::new(programme.points_share_basis_points),
             coupons_per_quote: programme.coupons_per_quote,
+            reach: self.reach.settings()?,
+            schedule: self.schedule.settings(),
         })
     }
 
@@ -442,6 +525,82 @@ impl Config {
     }
 }
 
+impl Reach {
+    fn check(&self, require: &mut impl FnMut(bool, String)) {
+        for (key, value) in [("quiet_from", &self.quiet_from), ("quiet_to", &self.quiet_to)] {
+            require(value.parse::<Time>().is_ok(), format!("reach.{key} must be a time like `21:00`, not `{value}`"));
+        }
+        require((1..=100).contains(&self.cap_per_day), "reach.cap_per_day must be 1 to 100".to_owned());
+        require((1..=1_000).contains(&self.at_once), "reach.at_once must be 1 to 1000".to_owned());
+        require((1..=60).contains(&self.attempt_seconds_max), "reach.attempt_seconds_max must be 1 to 60".to_owned());
+        let url = self.public_url.as_str();
+        let fits = (url.starts_with("https://") || url.starts_with("http://"))
+            && !url.ends_with('/')
+            && url.len() <= 128
+            && url.bytes().all(|byte| byte.is_ascii_graphic());
+        require(
+            fits,
+            format!("reach.public_url must be `https://` and a host, without a slash at its end, not `{url}`"),
+        );
+    }
+
+    fn settings(&self) -> anyhow::Result<ReachSettings> {
+        let time = |text: &str, key: &'static str| text.parse::<Time>().context(key);
+        Ok(ReachSettings {
+            quiet: QuietHours {
+                from: time(&self.quiet_from, "reach.quiet_from")?,
+                to: time(&self.quiet_to, "reach.quiet_to")?,
+            },
+            cap_per_day: self.cap_per_day as usize,
+            public_url: self.public_url.clone(),
+            at_once: self.at_once as usize,
+            attempt_max: Duration::from_secs(self.attempt_seconds_max.into()),
+        })
+    }
+}
+
+impl Schedule {
+    fn check(&self, require: &mut impl FnMut(bool, String)) {
+        let named = (1..=64).contains(&self.node.len()) && self.node.bytes().all(|byte| byte.is_ascii_graphic());
+        require(named, "schedule.node must be 1 to 64 visible ASCII characters".to_owned());
+        require((0..=23).contains(&self.hour), "schedule.hour must be 0 to 23".to_owned());
+        let pace = (1..=1_000_000).contains(&self.members_per_second);
+        require(pace, "schedule.members_per_second must be 1 to 1000000".to_owned());
+        for (name, days) in [
+            ("coupon_notice_days", u32::from(self.coupon_notice_days)),
+            ("points_notice_days", u32::from(self.points_notice_days)),
+        ] {
+            require(days <= 365, format!("schedule.{name} must be 0 to 365"));
+        }
+        for (name, days) in
+            [("decisions_kept_days", self.decisions_kept_days), ("idempotency_kept_days", self.idempotency_kept_days)]
+        {
+            require((1..=36_600).contains(&days), format!("schedule.{name} must be 1 to 36600"));
+        }
+    }
+
+    fn settings(&self) -> ScheduleSettings {
+        let Self {
+            node,
+            coupon_notice_days,
+            points_notice_days,
+            hour,
+            members_per_second,
+            decisions_kept_days,
+            idempotency_kept_days,
+        } = self.clone();
+        ScheduleSettings {
+            node,
+            coupon_notice_days,
+            points_notice_days,
+            hour,
+            members_per_second,
+            decisions_kept_days,
+            idempotency_kept_days,
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -481,8 +640,47 @@ mod tests {
         check("[programme]\ncurrency = \"yuan\"\n", "programme.currency");
         check("[programme]\nzone = \"Moon/Base\"\n", "programme.zone");
         check("[programme]\nquote_minutes = -1\n", "programme.quote_minutes");
+        check("[reach]\nquiet_from = \"late\"\n", "reach.quiet_from");
+        check("[reach]\npublic_url = \"example.com/\"\n", "reach.public_url");
+        check("[schedule]\nhour = 24\n", "schedule.hour");
+        check("[schedule]\nmembers_per_second = 0\n", "schedule.members_per_second");
         check("[colour]\nred = 1\n", "colour");
         check("[server\n", "not TOML");
+        check("[server]\nconnections_max = \"many\"\n", "server.connections_max");
+        check("[store]\nreserve_mb = -5\n", "store.reserve_mb");
+        check("[log]\nformat = \"xml\"\n", "xml");
+        check("[plugins]\nsandboxes = 0\n", "plugins.sandboxes must be 1 to 1000");
+    }
+
+    #[test]
+    fn what_cannot_go_together_is_named_with_the_fix() {
+        check("[store]\nwaiting_max = 10\ngroup_max = 20\n", "store.group_max must not be larger");
+        check("[server]\nlisten = \"127.0.0.1:1\"\nmetrics_listen = \"127.0.0.1:1\"\n", "another address");
+        check("[store]\ndata = \"\"\n", "store.data must name a directory");
+        check(
+            "[store]\ncache_mb = 1\n[server]\nconnections_max = 0\n",
+            "connections_max must be at least 1; store.cache",
+        );
+    }
+
+    /// `deploy/galenic.toml` shows every setting with its default.
+    #[test]
+    fn the_sample_says_what_the_defaults_are() {
+        let sample = include_str!("../../deploy/galenic.toml");
+        assert_eq!(load(sample).expect("the sample is sound"), Config::standard());
+        let settings = |text: &str| -> Vec<String> {
+            let table: toml::Table = toml::from_str(text).expect("TOML");
+            let keys = |(section, keys): (&String, &toml::Value)| {
+                let keys = keys.as_table().expect("a section").keys();
+                keys.map(|key| format!("{section}.{key}")).collect::<Vec<_>>()
+            };
+            table.iter().flat_map(keys).collect()
+        };
+        let standard = toml::to_string(&Config::standard()).expect("TOML");
+        let (shown, known) = (settings(sample), settings(&standard));
+        let missing: Vec<&String> = known.iter().filter(|key| !shown.contains(key)).collect();
+        assert!(missing.is_empty(), "deploy/galenic.toml does not show {missing:?}");
+        assert!(sample.contains("# metrics_listen ="), "what has no default is shown, too");
     }
 
     #[test]

@@ -11,18 +11,20 @@ macro_rules! say {
     }};
 }
 
+mod backup;
 mod bench;
 pub mod config;
 mod demo;
 mod key;
 mod plugin;
 mod remote;
+mod restore;
 mod serve;
 mod verify;
 
 use std::{ffi::OsString, io::IsTerminal as _, net::SocketAddr, path::PathBuf, process::ExitCode};
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, CommandFactory as _, Parser, Subcommand};
 use jiff::Timestamp;
 
 use self::config::{Config, LogFormat, Overrides};
@@ -52,10 +54,38 @@ enum Command {
     /// Look at plugins, check them, and put them to work.
     #[command(subcommand)]
     Plugin(plugin::PluginCommand),
-    /// Prove the books of a data directory that no server has open: re-add every posting.
-    Verify {
+    /// Write a backup of a running server, or of a data directory that none has open.
+    ///
+    /// Orders flow meanwhile; everything acknowledged before the command was given is in it. What came over the network is
+    /// checked to the last bit before the file gets its name. The master key is never in a backup: keep it apart.
+    Backup(backup::BackupArgs),
+    /// Make a data directory of a backup.
+    ///
+    /// The whole backup is checked first; the directory gets its name when all of it is on disk. Members who were erased
+    /// after the backup was made are erased again: give the newest erasures.log with --erasures. The master key comes from
+    /// GALENIC_MASTER_KEY or --master-key.
+    Restore(restore::RestoreArgs),
+    /// Prove a data directory that no server has open, or a backup.
+    ///
+    /// Re-adds every posting, reads every row, and looks whether it refers to what is there. A running server answers
+    /// POST /ops/v1/verify.
+    Verify(verify::VerifyArgs),
+    /// Give back disk space: copy the store of a data directory that no server has open into a fresh one.
+    Compact {
         #[command(flatten)]
         place: PlaceArgs,
+    },
+    /// Print a completion script for a shell.
+    Completions {
+        /// Which shell.
+        #[arg(value_enum)]
+        shell: clap_complete::Shell,
+    },
+    /// Print the manual page, or write the pages of all commands into a directory.
+    Man {
+        /// Where the pages go.
+        #[arg(long, value_name = "DIR")]
+        out: Option<PathBuf>,
     },
     /// Check or show the configuration.
     #[command(subcommand)]
@@ -134,6 +164,7 @@ pub fn main_with(arguments: impl IntoIterator<Item: Into<OsString> + Clone>) -> 
             return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2));
         }
     };
+    crate::plugin::use_ring();
     match run(cli.command) {
         Ok(code) => code,
         Err(error) => {
@@ -149,7 +180,17 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Demo(args) => block_on(demo::run(args)),
         Command::Serve(args) => serve::run(args),
         Command::Plugin(command) => block_on(plugin::run(command)),
-        Command::Verify { place } => block_on(verify::run(place)),
+        Command::Backup(args) => block_on(backup::run(args)),
+        Command::Restore(args) => block_on(restore::run(args)),
+        Command::Verify(args) => block_on(verify::run(args)),
+        Command::Compact { place } => verify::compact(&place),
+        Command::Completions { shell } => {
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Cli::command(), "galenic", &mut script);
+            say!("{}", String::from_utf8_lossy(&script).trim_end());
+            Ok(ExitCode::SUCCESS)
+        }
+        Command::Man { out } => manual(out.as_deref()),
         Command::Config(command) => configuration(&command),
         Command::Key(command) => block_on(key::run(command)),
     }
@@ -167,6 +208,18 @@ fn configuration(command: &ConfigCommand) -> anyhow::Result<ExitCode> {
             say!("{}", toml::to_string(&config)?.trim_end());
         }
     }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn manual(out: Option<&std::path::Path>) -> anyhow::Result<ExitCode> {
+    if let Some(dir) = out {
+        std::fs::create_dir_all(dir)?;
+        clap_mangen::generate_to(Cli::command(), dir)?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    let mut page = Vec::new();
+    clap_mangen::Man::new(Cli::command()).render(&mut page)?;
+    say!("{}", String::from_utf8_lossy(&page).trim_end());
     Ok(ExitCode::SUCCESS)
 }
 
@@ -188,8 +241,6 @@ fn start_log(log: &config::Log) -> anyhow::Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory as _;
-
     use super::*;
 
     #[test]

@@ -161,7 +161,7 @@ async fn check(file: &Path, config: Option<&Path>, cases: Option<&Path>) -> anyh
         module: Arc::clone(&module),
         config: configuration.clone(),
         grants: Grants::default(),
-        budgets: Budgets::for_kind(module.kind()),
+        budgets: Budgets::of(module.kind()),
         fallback: Fallback::Skip,
         previous: None,
     };

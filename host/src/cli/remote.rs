@@ -1,9 +1,16 @@
 //! A running server, as commands talk to it.
 
+use std::{io::Write, time::Duration};
+
 use anyhow::{Context as _, bail};
 use clap::Args;
 use reqwest::{Method, header};
 use serde_json::Value as Json;
+
+/// How long a server may take to answer.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// How long it may take to send a file; while it sends, it may pause for [`PATIENCE`].
+const DOWNLOAD_TIME_MAX: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// Which server, and with which key.
 #[derive(Args)]
@@ -31,10 +38,14 @@ pub(super) enum Body {
 }
 
 impl ServerArgs {
+    /// That server, with that key.
+    pub(super) fn new(server: String, key: String) -> Self {
+        Self { server, key }
+    }
+
     /// A client of that server.
     pub(super) fn connect(self) -> anyhow::Result<Remote> {
-        crate::plugin::use_ring();
-        let http = reqwest::Client::builder().timeout(std::time::Duration::from_secs(60)).build()?;
+        let http = reqwest::Client::builder().timeout(PATIENCE).read_timeout(PATIENCE).build()?;
         Ok(Remote { http, server: self.server.trim_end_matches('/').to_owned(), key: self.key })
     }
 }
@@ -61,6 +72,22 @@ impl Remote {
             bail!("{}: {}", json["title"].as_str().unwrap_or(status.as_str()), problem(&json));
         }
         Ok(json)
+    }
+
+    /// Posts, and writes the answer's body to `to` as it comes.
+    pub(super) async fn download(&self, path: &str, to: &mut impl Write) -> anyhow::Result<()> {
+        let url = format!("{}{path}", self.server);
+        let request = self.http.post(&url).bearer_auth(&self.key).timeout(DOWNLOAD_TIME_MAX);
+        let mut response = request.send().await.with_context(|| format!("cannot reach {}", self.server))?;
+        if !response.status().is_success() {
+            let status = response.status();
+            let json: Json = serde_json::from_str(&response.text().await?).unwrap_or_default();
+            bail!("{}: {}", json["title"].as_str().unwrap_or(status.as_str()), problem(&json));
+        }
+        while let Some(bytes) = response.chunk().await.context("the answer broke off")? {
+            to.write_all(&bytes).context("cannot write what the server sends")?;
+        }
+        Ok(())
     }
 
     /// Every item of a list, page by page.

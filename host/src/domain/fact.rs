@@ -74,13 +74,15 @@ pub enum Sensitivity {
     Health,
 }
 
-/// Where a fact belongs: one per call, or one per cart line.
+/// Where a fact belongs: one per call, or one per cart line or candidate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Scope {
     /// Passed once.
     Subject,
     /// Passed for every line; the name begins with `line.`.
     Line,
+    /// Passed for every product that might be recommended; the name begins with `candidate.`.
+    Candidate,
 }
 
 /// An entry of the catalogue.
@@ -94,7 +96,7 @@ pub struct Fact {
     pub value_type: ValueType,
     /// Who may see it.
     pub sensitivity: Sensitivity,
-    /// One per call or one per line.
+    /// One per call, per line or per candidate.
     pub scope: Scope,
     /// What it says, with its unit.
     pub summary: &'static str,
@@ -145,6 +147,11 @@ catalogue! { SUBJECT, Subject;
     CART_AMOUNT, "cart.amount", Money, Open, "All lines as they stand before this stage";
     CART_DELIVERY_FEE, "cart.delivery-fee", Money, Open, "The delivery fee before this stage";
     CART_QUANTITY, "cart.quantity", Integer, Open, "Items in the cart";
+    TOUCH_CLASS, "touch.class", Text, Open, "What a message is: transactional, care, content or marketing";
+    TOUCH_CHANNEL, "touch.channel", Text, Open, "The channel it would leave by, for example sms";
+    TOUCH_LANGUAGE, "touch.language", Text, Open, "Its language: zh-CN or en";
+    TOUCH_TEMPLATE, "touch.template", Text, Open, "The code of its template";
+    MEMBER_BOUGHT_BASKETS, "member.bought-baskets", Integer, Open, "Paid orders, of all members, that hold what this member bought: the sum over those products";
 }
 
 catalogue! { LINE, Line;
@@ -159,9 +166,20 @@ catalogue! { LINE, Line;
     LINE_AMOUNT, "line.amount", Money, Open, "The line as it stands before this stage";
 }
 
-/// The fact of this name, in either scope.
+catalogue! { CANDIDATE, Candidate;
+    CANDIDATE_PRODUCT, "candidate.product", Text, Open, "The partner's id of the product";
+    CANDIDATE_CATEGORY, "candidate.category", Text, Open, "The product's category";
+    CANDIDATE_CLASS, "candidate.class", Text, Open, "rx, otc-a, otc-b, device, food or other";
+    CANDIDATE_PRICE, "candidate.price", Money, Open, "List price of one item";
+    CANDIDATE_DAYS_OF_SUPPLY, "candidate.days-of-supply", Integer, Open, "How many days one pack lasts; absent where unknown";
+    CANDIDATE_BASKETS, "candidate.baskets", Integer, Open, "Paid orders of all members that hold it";
+    CANDIDATE_BOUGHT_TOGETHER, "candidate.bought-together", Integer, Open, "Paid orders of other members that hold it together with what this member bought, at least: the sum over those products; absent for what this member bought";
+    CANDIDATE_CATEGORY_BOUGHT, "candidate.category-bought", Integer, Open, "Paid orders of this member that hold something of its category";
+}
+
+/// The fact of this name, in any scope.
 pub fn find(name: &str) -> Option<&'static Fact> {
-    SUBJECT.iter().chain(LINE).find(|fact| fact.name == name)
+    SUBJECT.iter().chain(LINE).chain(CANDIDATE).find(|fact| fact.name == name)
 }
 
 /// Values by position in the catalogue: all that the host knows of one subject or one line.
@@ -172,7 +190,12 @@ pub struct Facts(#[n(0)] Vec<Value>);
 impl Facts {
     /// Nothing known yet, with room for a scope.
     pub fn of(scope: Scope) -> Self {
-        Self(vec![Value::Absent; if scope == Scope::Subject { SUBJECT.len() } else { LINE.len() }])
+        let known = match scope {
+            Scope::Subject => SUBJECT.len(),
+            Scope::Line => LINE.len(),
+            Scope::Candidate => CANDIDATE.len(),
+        };
+        Self(vec![Value::Absent; known])
     }
 
     /// The same facts and this one.

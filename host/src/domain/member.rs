@@ -6,7 +6,7 @@ use jiff::{Timestamp, civil::Date};
 use minicbor::{Decode, Encode};
 use serde::{Deserialize, Serialize};
 
-use super::{money::Money, rule::Code};
+use super::{money::Money, rule::Code, touch::Language};
 use crate::ids::{MemberId, PartnerId, PatientId};
 
 /// A text that may not be an external id.
@@ -166,6 +166,12 @@ pub struct Member {
     /// Orders paid and not refunded in full.
     #[n(9)]
     pub lifetime_paid_orders: u32,
+    /// The IANA name of the zone they live in; the deployment's where it is not said.
+    #[n(10)]
+    pub zone: Option<String>,
+    /// The language they read; Chinese where it is not said.
+    #[n(11)]
+    pub language: Option<Language>,
 }
 
 /// One member's activity on one day of the deployment's zone; rolling windows sum these.

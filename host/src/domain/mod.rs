@@ -12,3 +12,4 @@ pub mod points;
 pub mod product;
 pub mod rule;
 pub mod score;
+pub mod touch;

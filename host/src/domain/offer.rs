@@ -99,6 +99,22 @@ pub enum Validity {
     Days(#[n(0)] u16),
 }
 
+/// What issues a coupon of an offer by itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Encode, Decode, Serialize, Deserialize)]
+#[cbor(index_only)]
+#[serde(rename_all = "kebab-case")]
+pub enum Trigger {
+    /// A member joins.
+    #[n(0)]
+    Registration,
+    /// It is a member's birthday: once a year.
+    #[n(1)]
+    Birthday,
+    /// A member joined this day, some years ago: once a year.
+    #[n(2)]
+    Anniversary,
+}
+
 /// Whether an offer can be applied and issued.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode, Serialize, Deserialize)]
 #[cbor(index_only)]
@@ -175,6 +191,9 @@ pub struct Offer {
     /// Whether a coupon comes back when its order is refunded in full.
     #[n(19)]
     pub returns_on_refund: bool,
+    /// What issues its coupons by itself; nothing where it is not said.
+    #[n(20)]
+    pub issued_on: Option<Trigger>,
 }
 
 /// Where a coupon is in its life.

@@ -108,7 +108,7 @@ pub struct OfferOutcome {
 }
 
 /// A priced cart. List less allocations is payable, to the fen, for every line and for the whole.
-#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Encode, Decode)]
 pub struct Priced {
     /// The lines, in the cart's order.
     #[n(0)]
@@ -192,9 +192,6 @@ pub struct Quote {
     /// The record of the decision.
     #[n(11)]
     pub decision: DecisionId,
-    /// The order it was placed as.
-    #[n(12)]
-    pub placed: Option<OrderId>,
 }
 
 /// What a partner asks a price for.

@@ -73,6 +73,12 @@ pub enum Kind {
     /// What offers are worth for a cart.
     #[n(2)]
     CouponPolicy,
+    /// What a member might want.
+    #[n(3)]
+    Scorer,
+    /// What a message may not say.
+    #[n(4)]
+    ContentGuard,
     /// Carries messages to members.
     #[n(5)]
     Channel,
@@ -80,7 +86,8 @@ pub enum Kind {
 
 impl Kind {
     /// Every kind.
-    pub const ALL: [Self; 4] = [Self::TierRule, Self::EarningRule, Self::CouponPolicy, Self::Channel];
+    pub const ALL: [Self; 6] =
+        [Self::TierRule, Self::EarningRule, Self::CouponPolicy, Self::Scorer, Self::ContentGuard, Self::Channel];
 
     /// The name, as WIT has it.
     pub const fn name(self) -> &'static str {
@@ -88,6 +95,8 @@ impl Kind {
             Self::TierRule => "tier-rule",
             Self::EarningRule => "earning-rule",
             Self::CouponPolicy => "coupon-policy",
+            Self::Scorer => "scorer",
+            Self::ContentGuard => "content-guard",
             Self::Channel => "channel",
         }
     }

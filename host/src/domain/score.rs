@@ -1,6 +1,7 @@
 //! What a scorer sees and says, as plain values.
 
 use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
 
 use super::{fact::Facts, rule::Reason};
 
@@ -25,7 +26,8 @@ pub struct ScoreRequest {
 }
 
 /// Where a recommendation is shown.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Shelf {
     /// Bought before, and probably needed again.
     BuyAgain,

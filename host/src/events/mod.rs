@@ -2,10 +2,21 @@
 //!
 //! [`append`] is the only way in. Rows are keyed by a shard of the member and the commit's sequence number: in order for
 //! every member, with no row that all members share. Nothing here holds personal data.
+//!
+//! Consumers [`read`] a shard from where they are and move on in the transaction of what they do
+//! ([`Batch::advance`]), so each event has its effect once, whatever crashes.
 
 use minicbor::{Decode, Encode};
 
+mod cursors;
+
+pub use self::cursors::{Batch, CURSORS, Consumer, Cursor, Lag, Position, consumers, lag, read, rewind};
+
 use crate::{
+    domain::{
+        money::Points,
+        touch::{Channel, ConsentPurpose},
+    },
     ids::{CouponId, Id, MemberId, OrderId, RefundId},
     store::{Scan, Seq, StoreError, Table, Tx},
 };
@@ -83,6 +94,41 @@ pub enum What {
         /// To.
         #[n(1)]
         to: String,
+    },
+    /// A coupon in hand dies soon.
+    #[n(14)]
+    CouponExpiring(#[n(0)] CouponId),
+    /// Points die soon.
+    #[n(15)]
+    PointsExpiring {
+        /// How many, as of now.
+        #[n(0)]
+        points: Points,
+        /// On which day of the deployment's zone, in days since 1970-01-01.
+        #[n(1)]
+        on: i32,
+    },
+    /// It was the member's birthday in this year. The year alone: the day is personal.
+    #[n(16)]
+    Birthday(#[n(0)] i16),
+    /// The member joined so many years ago.
+    #[n(17)]
+    Anniversary(#[n(0)] i16),
+    /// It was member day: the day in the deployment's zone, in days since 1970-01-01.
+    #[n(18)]
+    MemberDay(#[n(0)] i32),
+    /// Gave a consent, or took one back.
+    #[n(40)]
+    ConsentChanged {
+        /// What for.
+        #[n(0)]
+        purpose: ConsentPurpose,
+        /// Where.
+        #[n(1)]
+        channel: Channel,
+        /// Given, or taken back.
+        #[n(2)]
+        granted: bool,
     },
 }
 

@@ -11,6 +11,7 @@
 
 mod extract;
 mod limits;
+mod open;
 mod openapi;
 mod ops;
 mod problem;
@@ -211,7 +212,8 @@ async fn acceptable(request: Request, next: Next) -> Response {
             || accept.contains(problem::MEDIA_TYPE)
     };
     let given = request.headers().get(header::ACCEPT).map(|value| value.to_str().unwrap_or("*/*"));
-    if given.is_none_or(accepts) {
+    let for_people = request.uri().path().starts_with(open::LINKS);
+    if for_people || given.is_none_or(accepts) {
         return next.run(request).await;
     }
     let detail = "answers are `application/json`, refusals `application/problem+json`";

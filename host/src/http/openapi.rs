@@ -17,7 +17,7 @@ use utoipa::{
 use utoipa_axum::router::OpenApiRouter;
 
 use super::{
-    Api, ops,
+    Api, open, ops,
     problem::{FieldProblem, MEDIA_TYPE, ProblemBody},
     system, v1,
 };
@@ -35,7 +35,11 @@ struct Base;
 
 /// Every route, with its description.
 pub(super) fn routes() -> OpenApiRouter<Api> {
-    OpenApiRouter::with_openapi(Base::openapi()).merge(v1::routes()).merge(ops::routes()).merge(system::routes())
+    OpenApiRouter::with_openapi(Base::openapi())
+        .merge(v1::routes())
+        .merge(ops::routes())
+        .merge(open::routes())
+        .merge(system::routes())
 }
 
 /// The description as JSON, with a line break at its end.

@@ -48,7 +48,7 @@ pub(super) fn metrics_router(api: Api) -> Router {
 /// How the server is.
 #[derive(Serialize, ToSchema)]
 struct Health {
-    /// `ok`.
+    /// `ok`; in `/readyz` also `read-only`: the disk is so full that writes are refused with 507, reads go on.
     #[schema(example = "ok")]
     status: &'static str,
     /// Of the server.
@@ -57,6 +57,8 @@ struct Health {
 }
 
 const OK: Health = Health { status: "ok", version: env!("CARGO_PKG_VERSION") };
+/// Ready for reads: taking the server out of service would end those, too.
+const READ_ONLY: Health = Health { status: "read-only", ..OK };
 
 /// Answers while the process lives; looks at nothing else.
 #[utoipa::path(get, path = "/healthz", tag = "system", responses((status = 200, body = Health)))]
@@ -78,6 +80,7 @@ async fn ready(State(api): State<Api>) -> Result<Json<Health>, Problem> {
     api.services.probe().await.map_err(|_| not_ready("the store does not answer"))?;
     match api.services.engine.slots().iter().find(|slot| slot.live().is_none()) {
         Some(slot) => Err(not_ready(&format!("slot `{}` has no live release", slot.name()))),
+        None if api.services.store.stats().read_only() => Ok(Json(READ_ONLY)),
         None => Ok(Json(OK)),
     }
 }
@@ -113,6 +116,17 @@ fn publish(api: &Api) {
     metrics::gauge!("galenic_store_sync_seconds_max").set(store.sync_time_max.as_secs_f64());
     metrics::counter!("galenic_store_reads_total").absolute(store.reads);
     metrics::counter!("galenic_store_read_retries_total").absolute(store.read_retries);
+    let gauges = [
+        ("galenic_store_free_bytes", store.free_bytes.map(float)),
+        ("galenic_store_disk_bytes", store.disk_bytes.map(float)),
+        ("galenic_store_reserve_bytes", Some(float(store.reserve_bytes))),
+        ("galenic_store_last_sync_age_seconds", store.last_sync_age.map(|age| age.as_secs_f64())),
+    ];
+    for (name, value) in gauges {
+        if let Some(value) = value {
+            metrics::gauge!(name).set(value);
+        }
+    }
     for release in api.services.engine.stats() {
         let labels = [("slot", release.release.slot.to_string()), ("release", release.release.number.to_string())];
         metrics::counter!("galenic_plugin_calls_total", &labels).absolute(release.calls);

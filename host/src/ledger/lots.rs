@@ -224,6 +224,17 @@ pub fn expire(tx: &mut Tx<'_>, member: MemberId, now: Timestamp) -> Result<(Poin
     Ok((points, dead.len() > LOTS_AT_ONCE))
 }
 
+/// How many of a member's points die from one instant to before another, if none is spent: at most a hundred lots are
+/// counted.
+///
+/// # Errors
+///
+/// Those of the store.
+pub fn expiring(tx: &mut Tx<'_>, member: MemberId, from: Timestamp, until: Timestamp) -> Result<Points, LedgerError> {
+    let scan = Scan::prefix(&member).from(&(member, from)).until(&(member, until)).limit(LOTS_AT_ONCE);
+    Ok(Points::sum(tx.scan(&LOTS, &scan)?.into_iter().map(|(_, lot)| lot.remaining))?)
+}
+
 /// Grants points until `expires_at`, from the house account that the cause names.
 ///
 /// # Errors

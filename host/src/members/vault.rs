@@ -27,8 +27,10 @@ use chacha20poly1305::{
     XChaCha20Poly1305, XNonce,
     aead::{Aead as _, KeyInit as _, Payload},
 };
+use jiff::Timestamp;
 use rustix::fs::{FlockOperation, flock};
 
+use super::erasures::{self, Erasure};
 use crate::{
     ids::{Id as _, MemberId},
     store::Barrier,
@@ -37,6 +39,8 @@ use crate::{
 const SLOT_BYTES: usize = 96;
 const MAGIC: &[u8; 16] = b"galenic vault 1\n";
 const NONCE_BYTES: usize = 24;
+/// Slots copied at once.
+const COPY_SLOTS: usize = 2_048;
 const LIVE: u8 = 1;
 const DESTROYED: u8 = 2;
 /// The version of sealed bytes: their first byte.
@@ -54,12 +58,20 @@ pub enum KeyClass {
 }
 
 impl KeyClass {
-    const ALL: [Self; 2] = [Self::Profile, Self::Statutory];
+    pub(super) const ALL: [Self; 2] = [Self::Profile, Self::Statutory];
 
     fn code(self) -> u8 {
         match self {
             Self::Profile => 1,
             Self::Statutory => 2,
+        }
+    }
+
+    /// Its name in the journal of erasures.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Profile => "profile",
+            Self::Statutory => "statutory",
         }
     }
 
@@ -115,6 +127,8 @@ pub enum VaultError {
 
 /// The keys of all members.
 pub struct Vault {
+    /// Where the journal of erasures lies.
+    dir: PathBuf,
     path: PathBuf,
     file: File,
     wrapping: XChaCha20Poly1305,
@@ -143,6 +157,7 @@ impl Vault {
     ///
     /// [`VaultError::WrongKey`], [`VaultError::NotAVault`], [`VaultError::Locked`], [`VaultError::Io`].
     pub fn unlock(dir: &Path, key_encryption_key: [u8; 32]) -> Result<Self, VaultError> {
+        let data = dir.to_owned();
         let dir = dir.join("vault");
         let path = dir.join("keys");
         let io = |what| io_error(what, &path);
@@ -167,7 +182,7 @@ impl Vault {
             return Err(VaultError::WrongKey { path });
         }
         let state = Mutex::new(State::load(&content));
-        Ok(Self { path, file, wrapping, state })
+        Ok(Self { dir: data, path, file, wrapping, state })
     }
 
     /// Adds the two keys of a new member; `keys` and `nonces` are random bytes, for the profile and then the statutory key.
@@ -195,16 +210,23 @@ impl Vault {
         Ok(())
     }
 
-    /// Destroys a key: what it sealed cannot be opened again by anybody. On disk when this returns; destroying a destroyed
-    /// key changes nothing.
+    /// Destroys a key: what it sealed cannot be opened again by anybody. On disk when this returns, and in the journal of
+    /// erasures before it is done; destroying a destroyed key changes nothing.
     ///
     /// # Errors
     ///
     /// [`VaultError::Unknown`], [`VaultError::Io`].
-    pub fn destroy(&self, member: MemberId, class: KeyClass) -> Result<(), VaultError> {
+    pub fn destroy(&self, member: MemberId, class: KeyClass, at: Timestamp) -> Result<(), VaultError> {
         let mut state = self.lock();
         let number = *state.slots.get(&(member, class)).ok_or(VaultError::Unknown)?;
         self.write_pending(&mut state).map_err(self.io("write"))?;
+        let mut found = [0; 1];
+        self.file.read_exact_at(&mut found, number * SLOT_BYTES as u64).map_err(self.io("read"))?;
+        if found == [DESTROYED] {
+            drop(state);
+            return self.sync().map_err(self.io("sync"));
+        }
+        erasures::append(&self.dir, &[Erasure { at, member, class }]).map_err(self.io("write the journal beside"))?;
         // The member's id stays, a pseudonym: it tells "erased" from "never known".
         let slot = empty_slot(DESTROYED, member, class);
         self.file.write_all_at(&slot, number * SLOT_BYTES as u64).map_err(self.io("write"))?;
@@ -250,6 +272,32 @@ impl Vault {
         let (nonce, body) = rest.split_first_chunk::<NONCE_BYTES>().ok_or(VaultError::Tampered)?;
         let payload = Payload { msg: body, aad: &sealed_data(member, class, associated) };
         cipher.decrypt(&XNonce::from(*nonce), payload).map_err(|_| VaultError::Tampered)
+    }
+
+    /// Whether the member has, or had, such a key.
+    pub fn knows(&self, member: MemberId, class: KeyClass) -> bool {
+        self.lock().slots.contains_key(&(member, class))
+    }
+
+    /// Hands the file to `each`, part by part, as it is on disk; keys that are added or destroyed meanwhile may be in it.
+    ///
+    /// # Errors
+    ///
+    /// Those of `each`, and of the file.
+    pub fn copy<E: From<io::Error>>(&self, mut each: impl FnMut(&[u8]) -> Result<(), E>) -> Result<(), E> {
+        self.sync()?;
+        let slots = self.lock().written;
+        for first in (0..slots).step_by(COPY_SLOTS) {
+            let count = usize::try_from(slots - first).unwrap_or(COPY_SLOTS).min(COPY_SLOTS);
+            let mut part = vec![0; count * SLOT_BYTES];
+            {
+                // No slot is half overwritten while the lock is held.
+                let _state = self.lock();
+                self.file.read_exact_at(&mut part, first * SLOT_BYTES as u64)?;
+            }
+            each(&part)?;
+        }
+        Ok(())
     }
 
     /// Unwraps a member's key.
@@ -436,7 +484,7 @@ mod tests {
         drop(vault);
         assert_eq!(fs::metadata(keys(&dir)).unwrap().len(), SLOT_BYTES as u64);
         let vault = Vault::unlock(dir.path(), KEK).unwrap();
-        assert!(matches!(vault.destroy(member(1), Profile), Err(VaultError::Unknown)));
+        assert!(matches!(vault.destroy(member(1), Profile, Timestamp::UNIX_EPOCH), Err(VaultError::Unknown)));
     }
 
     #[test]
@@ -447,8 +495,8 @@ mod tests {
             if synced_before {
                 vault.sync().unwrap();
             }
-            vault.destroy(member(1), Profile).unwrap();
-            vault.destroy(member(1), Profile).unwrap();
+            vault.destroy(member(1), Profile, Timestamp::UNIX_EPOCH).unwrap();
+            vault.destroy(member(1), Profile, Timestamp::UNIX_EPOCH).unwrap();
             assert!(matches!(opened(&vault, 1, Profile, &sealed[0]), Err(VaultError::Erased)));
             assert_eq!(opened(&vault, 1, Statutory, &sealed[1]).unwrap(), b"a name");
             let file = fs::read(keys(&dir)).unwrap();

@@ -18,7 +18,7 @@ pub struct Budgets {
     pub memory_bytes: u32,
     /// Elements of each table.
     pub table_elements: u32,
-    /// Facts, lines and terms per item.
+    /// Facts, lines, terms, candidates and texts per item.
     pub input_bytes: u32,
     /// The answer per item, as the host holds it.
     pub output_bytes: u32,
@@ -54,10 +54,16 @@ impl Budgets {
         }
     }
 
-    /// What a release gets where nothing is said: a channel waits for its vendor, carries whole requests and reads whole
-    /// reports.
-    pub const fn for_kind(kind: Kind) -> Self {
+    /// What a release of this kind may use where nobody says: more for kinds that see and say more at once.
+    ///
+    /// A thousand candidates with their facts and purchases, and a thousand scores with reasons, fit a scorer's.
+    pub const fn of(kind: Kind) -> Self {
         match kind {
+            Kind::Scorer => {
+                Self { fuel: Some(50_000_000), input_bytes: 2 << 20, output_bytes: 2 << 20, ..Self::standard() }
+            }
+            Kind::ContentGuard => Self { fuel: Some(50_000_000), ..Self::standard() },
+            // It waits for its vendor, carries whole requests and reads whole reports.
             Kind::Channel => Self { wall_ms: 10_000, input_bytes: 2 << 20, output_bytes: 1 << 20, ..Self::standard() },
             _ => Self::standard(),
         }

@@ -146,6 +146,7 @@ pub(super) trait Rule {
 pub(super) struct Picks {
     pub(super) subject: Vec<Option<&'static Fact>>,
     pub(super) line: Vec<Option<&'static Fact>>,
+    pub(super) candidate: Vec<Option<&'static Fact>>,
 }
 
 impl Picks {
@@ -156,7 +157,7 @@ impl Picks {
             Sensitivity::Health => grants.health,
         };
         let pick = |scope| wanted.iter().filter(|f| f.scope == scope).map(|f| Some(*f).filter(granted)).collect();
-        Self { subject: pick(Scope::Subject), line: pick(Scope::Line) }
+        Self { subject: pick(Scope::Subject), line: pick(Scope::Line), candidate: pick(Scope::Candidate) }
     }
 }
 
@@ -337,6 +338,11 @@ impl<'a> Values<'a> {
                 None => self.values.push(wire::Value::Absent),
             }
         }
+    }
+
+    /// Counts what a call passes beside values.
+    pub(super) fn count(&mut self, bytes: usize) {
+        self.text_bytes += bytes;
     }
 
     /// The values, if a call with this many items may pass so much.

@@ -21,7 +21,9 @@ use super::{
 };
 use crate::domain::{
     fact::{self, Facts, Scope, Value, ValueType},
+    guard::{Draft, Finding},
     rule::{Activity, CartSubject, Kind, Outcome, Parameter, Proposal, Reason, TierSubject},
+    score::{Candidate, Score, ScoreRequest, Shelf},
 };
 
 /// Facts or terms by name.
@@ -49,7 +51,21 @@ struct Case {
     secrets: BTreeMap<String, String>,
     #[serde(default)]
     exchange: Vec<Step>,
+    #[serde(default)]
+    candidates: Vec<CandidateCase>,
+    #[serde(default)]
+    parts: Vec<String>,
     expect: Json,
+}
+
+/// A candidate of a scorer's case.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct CandidateCase {
+    #[serde(default)]
+    facts: Named,
+    #[serde(default)]
+    purchased_at: Vec<Timestamp>,
 }
 
 /// What became of the cases.
@@ -120,7 +136,7 @@ async fn configure(engine: &Engine, module: &Arc<Module>, config: &Json) -> Resu
         module: Arc::clone(module),
         config: config.clone(),
         grants: Grants { personal: true, health: true, ..Grants::default() },
-        budgets: Budgets::for_kind(module.kind()),
+        budgets: Budgets::of(module.kind()),
         fallback: Fallback::FailClosed,
         previous: None,
     };
@@ -157,7 +173,42 @@ async fn answer(release: &Release, case: &Case) -> Result<Json, String> {
             Ok(Json::Array(judged))
         }
         Kind::Channel => channel::answer(release, case).await,
+        Kind::Scorer => {
+            let candidate = |named: &CandidateCase| {
+                let facts = self::facts(release.module(), Scope::Candidate, &named.facts)?;
+                Ok(Candidate { facts, purchased_at: named.purchased_at.clone() })
+            };
+            let candidates = case.candidates.iter().map(candidate).collect::<Result<_, String>>()?;
+            let request = ScoreRequest { as_of: case.as_of, facts, candidates };
+            Ok(scores(only(release.score(&[request]).await)?))
+        }
+        Kind::ContentGuard => {
+            let findings = only(release.guard(&[Draft { facts, parts: case.parts.clone() }]).await)?;
+            Ok(findings.iter().map(|found| finding(found, &case.parts)).collect())
+        }
     }
+}
+
+/// Scores as the host shows them: the highest first, then in the order of the candidates.
+fn scores(mut scores: Vec<Score>) -> Json {
+    scores.sort_by(|one, other| other.value.total_cmp(&one.value).then(one.candidate.cmp(&other.candidate)));
+    let spell = |score: Score| {
+        let shelf = match score.shelf {
+            Shelf::BuyAgain => "buy-again",
+            Shelf::Discover => "discover",
+        };
+        let value = (score.value * 1e4).round() / 1e4;
+        json!({ "candidate": score.candidate, "shelf": shelf, "value": value, "reasons": reasons(&score.reasons) })
+    };
+    scores.into_iter().map(spell).collect()
+}
+
+/// A finding and the text it is about, as it stands there.
+fn finding(finding: &Finding, parts: &[String]) -> Json {
+    let part = parts.get(usize::from(finding.part));
+    let text = part.and_then(|part| part.get(finding.start as usize..finding.end as usize));
+    let reason = reasons(std::slice::from_ref(&finding.reason));
+    json!({ "part": finding.part, "start": finding.start, "end": finding.end, "text": text, "reason": reason[0] })
 }
 
 /// What the policy makes of one offer for the case's cart.

@@ -477,8 +477,8 @@ fn check_facts(kind: Kind, wanted: &[wire::WantedFact]) -> Result<Vec<&'static F
         if kind == Kind::Channel {
             return Err(wrong(pointer, "a channel is asked about messages, not about facts; want none"));
         }
-        if known.scope == Scope::Line && kind == Kind::TierRule {
-            return Err(wrong(pointer, format!("`{}` belongs to a line, and a tier rule has no lines", known.name)));
+        if let Some(why) = misplaced(kind, known) {
+            return Err(wrong(pointer, format!("`{}` {why}", known.name)));
         }
         if facts.iter().any(|other| other.name == known.name) {
             return Err(wrong(pointer, format!("`{}` is wanted twice", known.name)));
@@ -486,6 +486,23 @@ fn check_facts(kind: Kind, wanted: &[wire::WantedFact]) -> Result<Vec<&'static F
         facts.push(known);
     }
     Ok(facts)
+}
+
+/// Why a kind cannot want a fact: it is never asked about what the fact belongs to.
+fn misplaced(kind: Kind, fact: &Fact) -> Option<&'static str> {
+    let of_message = fact.name.starts_with("touch.");
+    match (kind, fact.scope) {
+        (Kind::EarningRule | Kind::CouponPolicy, Scope::Line) | (Kind::Scorer, Scope::Candidate) => None,
+        (Kind::TierRule, Scope::Line) => Some("belongs to a line, and a tier rule has no lines"),
+        (_, Scope::Line) => Some("belongs to a line; only earning rules and coupon policies have lines"),
+        (_, Scope::Candidate) => Some("belongs to a candidate; only scorers have candidates"),
+        (Kind::ContentGuard, Scope::Subject) if !of_message => {
+            Some("is none of a message; a content guard sees facts that begin with `touch.`")
+        }
+        (Kind::ContentGuard, Scope::Subject) => None,
+        (_, Scope::Subject) if of_message => Some("belongs to a message; only content guards see messages"),
+        (_, Scope::Subject) => None,
+    }
 }
 
 fn check_reasons(reasons: Vec<wire::ReasonText>) -> Result<Arc<[ReasonText]>, AdmissionError> {

@@ -49,6 +49,8 @@ functions! {
     ReadTraits "traits" () -> channel::Traits;
     SendMessage "send" (channel::Message<'a>, channel::Moment<'a>, &'a [u8]) -> channel::Sent;
     ParseReceipt "parse-receipt" (channel::Incoming<'a>, channel::Moment<'a>) -> Result<channel::Received, String>;
+    EvaluateCandidates "evaluate" (&'a [wire::ScoreRequest<'a>]) -> Vec<Vec<wire::Score>>;
+    CheckDrafts "check" (&'a [wire::Draft<'a>]) -> Vec<Vec<wire::Finding>>;
 }
 
 /// Where a component exports a function, known to have its type.
@@ -98,6 +100,8 @@ pub(super) enum Rules {
     Earning { evaluate: Export<EvaluateActivities> },
     Coupon { terms: Export<Terms>, check: Export<CheckTerms>, evaluate: Export<EvaluateCarts> },
     Channel { traits: Export<ReadTraits>, send: Export<SendMessage>, parse: Export<ParseReceipt> },
+    Scorer { evaluate: Export<EvaluateCandidates> },
+    Guard { check: Export<CheckDrafts> },
 }
 
 /// A component that can be instantiated, with its functions.
@@ -140,6 +144,8 @@ impl Program {
                 send: Export::find(&pre, &interface)?,
                 parse: Export::find(&pre, &interface)?,
             },
+            Kind::Scorer => Rules::Scorer { evaluate: Export::find(&pre, &interface)? },
+            Kind::ContentGuard => Rules::Guard { check: Export::find(&pre, &interface)? },
         };
         let describe = Export::find(&pre, &interface)?;
         let configure = Export::find(&pre, &interface)?;

@@ -19,19 +19,23 @@ use super::{
     earning::EarningRules,
     engine::Shared,
     fault::Fault,
+    guard::ContentGuards,
     metrics::{Metrics, ReleaseStats},
     module::{FieldError, Module},
     outbound::Via,
     program::Program,
     sandbox::block_on,
+    score::Scorers,
     snapshot::{self, NoSnapshot},
     tier::{self, TierRules},
 };
 use crate::domain::{
     channel::{ChannelTraits, Incoming, Message, Received},
     fact::{Facts, Value},
+    guard::{Draft, Finding},
     money::Points,
     rule::{Activity, Award, CartSubject, Code, Kind, Proposal, Tier, TierSubject, Verdict},
+    score::{Score, ScoreRequest},
 };
 
 /// Which release: the number counts up within a slot.
@@ -58,7 +62,8 @@ impl fmt::Display for ReleaseRef {
 pub enum Fallback {
     /// Nothing: the caller refuses.
     FailClosed,
-    /// Nothing: the caller goes on without an answer. A tier stays as it is, no points are earned, no offer applies.
+    /// Nothing: the caller goes on without an answer. A tier stays as it is, no points are earned, no offer applies,
+    /// nothing is recommended; a message that was not looked at is not sent.
     #[default]
     Skip,
     /// This answer, as JSON: `{"tier": "bronze"}`, or `{"points": 0, "pending_days": 7, "valid_months": 12}`.
@@ -242,6 +247,17 @@ impl Release {
         self.call::<CouponPolicies>(carts).await
     }
 
+    /// For each member their recommended candidates.
+    pub async fn score(&self, requests: &[ScoreRequest]) -> Answered<Vec<Score>> {
+        self.call::<Scorers>(requests).await
+    }
+
+    /// For each message what it may not say. A message without an answer was not looked at: whatever the fallback, it
+    /// must not be sent. Only an empty list lets it pass.
+    pub async fn guard(&self, drafts: &[Draft]) -> Answered<Vec<Finding>> {
+        self.call::<ContentGuards>(drafts).await
+    }
+
     /// Asks the policy whether an offer's terms make sense.
     ///
     /// # Errors
@@ -365,7 +381,9 @@ async fn try_out(core: &Core) -> Result<Arc<[Tier]>, ReleaseError> {
     };
     match core.module.kind() {
         Kind::TierRule => tier::read_tiers(core, &mut sandbox).await,
-        Kind::EarningRule | Kind::CouponPolicy | Kind::Channel => Ok(Arc::default()),
+        Kind::EarningRule | Kind::CouponPolicy | Kind::Scorer | Kind::ContentGuard | Kind::Channel => {
+            Ok(Arc::default())
+        }
     }
 }
 
@@ -418,6 +436,10 @@ fn default_answer(json: &Json, core: &Core) -> Result<Ready, String> {
         }
         Kind::CouponPolicy => {
             Err("a coupon policy has no default answer; use `skip`, which applies no offer".to_owned())
+        }
+        Kind::Scorer => Err("a scorer has no default answer; use `skip`, which recommends nothing".to_owned()),
+        Kind::ContentGuard => {
+            Err("a content guard has no default answer; use `fail-closed`, which lets no message pass".to_owned())
         }
         Kind::Channel => Err("a channel has no default answer; use `skip`".to_owned()),
     }

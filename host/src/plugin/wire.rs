@@ -4,7 +4,7 @@
 
 use wasmtime::component::{ComponentType, Lift, Lower};
 
-use crate::domain::fact;
+use crate::domain::{fact, score};
 
 #[derive(ComponentType, Lower, Clone, Copy)]
 #[component(variant)]
@@ -265,4 +265,66 @@ pub(super) enum Outcome {
 pub(super) struct Proposal {
     pub(super) outcome: Outcome,
     pub(super) reasons: Vec<Reason>,
+}
+
+#[derive(ComponentType, Lower, Clone, Copy)]
+#[component(record)]
+pub(super) struct Candidate<'a> {
+    pub(super) facts: &'a [Value<'a>],
+    #[component(name = "purchased-at")]
+    pub(super) purchased_at: &'a [i64],
+}
+
+#[derive(ComponentType, Lower, Clone, Copy)]
+#[component(record)]
+pub(super) struct ScoreRequest<'a> {
+    #[component(name = "as-of")]
+    pub(super) as_of: i64,
+    pub(super) facts: &'a [Value<'a>],
+    pub(super) candidates: &'a [Candidate<'a>],
+}
+
+#[derive(ComponentType, Lift, Clone, Copy)]
+#[component(enum)]
+#[repr(u8)]
+#[expect(dead_code, reason = "lifted by number, never built by name")]
+pub(super) enum Shelf {
+    #[component(name = "buy-again")]
+    BuyAgain,
+    #[component(name = "discover")]
+    Discover,
+}
+
+impl From<Shelf> for score::Shelf {
+    fn from(shelf: Shelf) -> Self {
+        match shelf {
+            Shelf::BuyAgain => Self::BuyAgain,
+            Shelf::Discover => Self::Discover,
+        }
+    }
+}
+
+#[derive(ComponentType, Lift)]
+#[component(record)]
+pub(super) struct Score {
+    pub(super) candidate: u32,
+    pub(super) shelf: Shelf,
+    pub(super) value: f64,
+    pub(super) reasons: Vec<Reason>,
+}
+
+#[derive(ComponentType, Lower, Clone, Copy)]
+#[component(record)]
+pub(super) struct Draft<'a> {
+    pub(super) facts: &'a [Value<'a>],
+    pub(super) parts: &'a [String],
+}
+
+#[derive(ComponentType, Lift)]
+#[component(record)]
+pub(super) struct Finding {
+    pub(super) part: u16,
+    pub(super) start: u32,
+    pub(super) end: u32,
+    pub(super) reason: Reason,
 }

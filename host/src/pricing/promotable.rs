@@ -1,6 +1,6 @@
 //! What may be promoted at all, whatever a plugin proposes.
 
-use crate::domain::{offer::Purpose, product::Class};
+use crate::domain::{offer::Purpose, product::Class, score::Shelf};
 
 /// Whether an offer of this purpose may touch a product of this class.
 ///
@@ -13,5 +13,14 @@ pub const fn may_promote(purpose: Purpose, class: Class) -> bool {
         Purpose::Gift | Purpose::Trial | Purpose::MissionReward | Purpose::PointsGift => {
             !matches!(class, Class::Rx | Class::OtcA)
         }
+    }
+}
+
+/// Whether a product of this class may be recommended on this shelf: to discover a prescription medicine is not for
+/// members; to buy again what was prescribed is.
+pub const fn may_recommend(shelf: Shelf, class: Class) -> bool {
+    match shelf {
+        Shelf::BuyAgain => true,
+        Shelf::Discover => !matches!(class, Class::Rx),
     }
 }

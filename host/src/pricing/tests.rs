@@ -61,6 +61,7 @@ fn offer(n: u128, class: OfferClass, purpose: Purpose) -> Offer {
         state: OfferState::Live,
         revision: Revision::FIRST,
         returns_on_refund: true,
+        issued_on: None,
     }
 }
 

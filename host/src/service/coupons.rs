@@ -1,18 +1,21 @@
 //! Coupons: issued from offers, listed, and moved through their life.
 
+use std::sync::Arc;
+
 use jiff::{SignedDuration, Timestamp};
 
 use super::{
-    Caller, Done, Error, Idempotency, Page, PageRequest, Services, members, offers,
+    Caller, Done, Error, Idempotency, Page, PageRequest, Services, Settings, members, offers,
     tables::{COUPONS, COUPONS_BY_EXTERNAL_ID, COUPONS_ISSUED, COUPONS_OF_MEMBER},
+    timers::notice,
 };
 use crate::{
     domain::{
-        member::ExternalId,
-        offer::{Coupon, CouponState, Offer, OfferClass, OfferState, Validity},
+        member::{ExternalId, Member},
+        offer::{Coupon, CouponState, Offer, OfferClass, OfferState, Trigger, Validity},
     },
     events::{self, What},
-    ids::{CouponId, MemberId, OfferId},
+    ids::{CouponId, Id as _, MemberId, OfferId},
     scheduler::{self, TimerKey, TimerKind},
     store::{Scan, Tx},
 };
@@ -44,7 +47,9 @@ impl Services {
     ) -> Result<Done<Coupon>, Error> {
         let now = self.clock.now();
         let id = self.ids.ordered(now);
-        let run = self.store.run(now, move |tx| once.once(tx, |tx| self::issue(tx, caller, id, &issue, now)));
+        let settings = Arc::clone(&self.settings);
+        let run =
+            self.store.run(now, move |tx| once.once(tx, |tx| self::issue(tx, caller, id, &issue, now, &settings)));
         run.await
     }
 
@@ -107,13 +112,16 @@ fn visible_coupon(tx: &mut Tx<'_>, caller: Caller, id: CouponId) -> Result<Coupo
     }
 }
 
-fn issue(tx: &mut Tx<'_>, caller: Caller, id: CouponId, issue: &IssueCoupon, now: Timestamp) -> Result<Coupon, Error> {
+fn issue(
+    tx: &mut Tx<'_>,
+    caller: Caller,
+    id: CouponId,
+    issue: &IssueCoupon,
+    now: Timestamp,
+    settings: &Settings,
+) -> Result<Coupon, Error> {
     let mut member = members::active_member(tx, caller, issue.member)?;
     let offer = offers::known_offer(tx, issue.offer)?;
-    let issued = tx.get(&COUPONS_ISSUED, &(offer.id, member.id))?.unwrap_or(0);
-    if let Some(why) = not_issuable(&offer, issued, now) {
-        return Err(Error::NotIssuable { offer: offer.id, why });
-    }
     if let Some(external_id) = &issue.external_id {
         let row = (caller.partner, external_id.as_str().to_owned());
         if let Some(holder) = tx.get(&COUPONS_BY_EXTERNAL_ID, &row)? {
@@ -131,15 +139,64 @@ fn issue(tx: &mut Tx<'_>, caller: Caller, id: CouponId, issue: &IssueCoupon, now
         issued_at: now,
         expires_at: expiry(&offer, now),
     };
-    tx.put(&COUPONS, &id, &coupon)?;
-    tx.put(&COUPONS_OF_MEMBER, &(member.id, true, id), &())?;
-    tx.put(&COUPONS_ISSUED, &(offer.id, member.id), &issued.saturating_add(1))?;
-    if let Some(at) = coupon.expires_at {
-        scheduler::schedule(tx, TimerKey::new(at, TimerKind::ExpireCoupon, id))?;
-    }
+    put_issued(tx, &offer, &coupon, settings)?;
     members::put_moved(tx, &mut member)?;
     events::append(tx, member.id, [What::CouponIssued(id)])?;
     Ok(coupon)
+}
+
+/// Issues a coupon of every live offer with this trigger that has one to give: what happened, for the caller to append.
+/// The caller writes the member. The first coupon has the id `first`, the others follow on it.
+///
+/// # Errors
+///
+/// Those of the store.
+pub(super) fn issue_triggered(
+    tx: &mut Tx<'_>,
+    member: &Member,
+    trigger: Trigger,
+    first: CouponId,
+    now: Timestamp,
+    settings: &Settings,
+) -> Result<Vec<What>, Error> {
+    let mut happened = Vec::new();
+    for offer in offers::triggered(tx, trigger)? {
+        let id = CouponId::from_bits(first.to_bits().wrapping_add(happened.len() as u128));
+        let coupon = Coupon {
+            id,
+            offer: offer.id,
+            member: member.id,
+            partner: member.partner,
+            external_id: None,
+            state: CouponState::Issued,
+            issued_at: now,
+            expires_at: expiry(&offer, now),
+        };
+        match put_issued(tx, &offer, &coupon, settings) {
+            Ok(()) => happened.push(What::CouponIssued(id)),
+            // Not begun, ended, or the member has had their share: the day comes without it.
+            Err(Error::NotIssuable { .. }) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(happened)
+}
+
+/// Writes a coupon that a member is issued now, with its timers.
+fn put_issued(tx: &mut Tx<'_>, offer: &Offer, coupon: &Coupon, settings: &Settings) -> Result<(), Error> {
+    let (id, member, now) = (coupon.id, coupon.member, coupon.issued_at);
+    let issued = tx.get(&COUPONS_ISSUED, &(offer.id, member))?.unwrap_or(0);
+    if let Some(why) = not_issuable(offer, issued, now) {
+        return Err(Error::NotIssuable { offer: offer.id, why });
+    }
+    tx.put(&COUPONS, &id, coupon)?;
+    tx.put(&COUPONS_OF_MEMBER, &(member, true, id), &())?;
+    tx.put(&COUPONS_ISSUED, &(offer.id, member), &issued.saturating_add(1))?;
+    if let Some(at) = coupon.expires_at {
+        scheduler::schedule(tx, TimerKey::new(at, TimerKind::ExpireCoupon, id))?;
+        notice::for_coupon(tx, id, at, now, settings)?;
+    }
+    Ok(())
 }
 
 fn not_issuable(offer: &Offer, issued: u32, now: Timestamp) -> Option<&'static str> {

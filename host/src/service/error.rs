@@ -15,6 +15,7 @@ use crate::{
     ledger::LedgerError,
     members::vault::VaultError,
     pricing::{PricingError, refund::RefundError},
+    scheduler::schedules::ScheduleError,
     store::StoreError,
 };
 
@@ -257,6 +258,7 @@ impl Error {
             Self::Busy => "member-busy",
             Self::Store(StoreError::Overloaded { .. }) => "overloaded",
             Self::Store(StoreError::DiskFull { .. }) => "disk-full",
+            Self::Store(StoreError::Exporting) => "backup-running",
             Self::Vault(_) | Self::Io { .. } | Self::Store(_) | Self::Decisions(_) | Self::Ledger(_) => "internal",
         }
     }
@@ -283,7 +285,8 @@ impl Error {
             | Self::NotEnoughPoints { .. }
             | Self::OutOfStock { .. }
             | Self::NotIssuable { .. }
-            | Self::MedicineNotReturnable { .. } => Nature::Conflict,
+            | Self::MedicineNotReturnable { .. }
+            | Self::Store(StoreError::Exporting) => Nature::Conflict,
             Self::Plugin(refusal) => refusal.nature(),
             Self::Busy
             | Self::NoRule { .. }
@@ -292,6 +295,16 @@ impl Error {
             Self::Vault(_) | Self::Io { .. } | Self::Store(_) | Self::Decisions(_) | Self::Ledger(_) => {
                 Nature::Internal
             }
+        }
+    }
+}
+
+impl From<ScheduleError> for Error {
+    fn from(error: ScheduleError) -> Self {
+        match error {
+            ScheduleError::Unknown(name) => Self::unknown("schedule", name),
+            ScheduleError::Bad(bad) => Self::field("/expression", bad.to_string()),
+            ScheduleError::Store(error) => Self::Store(error),
         }
     }
 }

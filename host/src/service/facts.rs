@@ -1,6 +1,6 @@
 //! The complete facts of a member: what every decision is made from, and what is recorded with it.
 
-use jiff::{Timestamp, civil::Date, tz::TimeZone};
+use jiff::{Timestamp, ToSpan as _, civil::Date, tz::TimeZone};
 
 use super::{
     Error, Services,
@@ -52,6 +52,11 @@ impl Totals {
 pub(super) fn day_number(at: Timestamp, zone: &TimeZone) -> i32 {
     let date = zone.to_datetime(at).date();
     date.since(Date::constant(1970, 1, 1)).map_or(0, |span| span.get_days())
+}
+
+/// The day with this number.
+pub(super) fn date_of(day: i32) -> Date {
+    Date::constant(1970, 1, 1).saturating_add(day.days())
 }
 
 /// Sums a member's days: at most 366 rows, however long the history.

@@ -11,7 +11,12 @@ use std::{
 use jiff::{SignedDuration, Timestamp, tz::TimeZone};
 use tempfile::TempDir;
 
-use super::{Caller, Idempotency, Services, Settings, offers::NewOffer};
+use super::{
+    Caller, Idempotency, Services, Settings,
+    offers::NewOffer,
+    reach::{EngineOutlets, Reach},
+    settings::ScheduleSettings,
+};
 use crate::{
     clock::Clock,
     domain::{
@@ -21,6 +26,7 @@ use crate::{
     ids::{Id as _, Ids, KeyId, PartnerId},
     members::vault::Vault,
     plugin::{Decisions, Engine, EngineConfig},
+    reach::secrets::Secrets,
     store::{Barrier, SledOptions, Store},
 };
 
@@ -143,11 +149,23 @@ fn services(dir: &TempDir, store: Store, beside: Beside, seed: u64) -> Services 
         points_value_per_100: Money::new(100),
         points_most: BasisPoints::new(5_000),
         coupons_per_quote: 20,
+        reach: super::settings::ReachSettings::standard(),
+        schedule: ScheduleSettings {
+            node: "test".to_owned(),
+            coupon_notice_days: 7,
+            points_notice_days: 30,
+            hour: 9,
+            members_per_second: 1_000,
+            decisions_kept_days: 400,
+            idempotency_kept_days: 30,
+        },
     };
+    let engine = Arc::new(engine);
     Services {
         store,
         vault: beside.vault,
-        engine: Arc::new(engine),
+        reach: Arc::new(Reach::new(Secrets::new(&[5; 32]), Arc::new(EngineOutlets::new(engine.clone())))),
+        engine,
         decisions: beside.decisions,
         clock: Arc::new(Clock::manual(start)),
         ids: Arc::new(Ids::seeded(seed)),
@@ -156,6 +174,7 @@ fn services(dir: &TempDir, store: Store, beside: Beside, seed: u64) -> Services 
         keys: Arc::default(),
         shelf: Arc::default(),
         tier_policies: Arc::default(),
+        jobs: Arc::default(),
     }
 }
 
@@ -180,5 +199,6 @@ pub(crate) fn offer(code: &str, class: OfferClass) -> NewOffer {
         starts_at: None,
         ends_at: None,
         returns_on_refund: true,
+        issued_on: None,
     }
 }

@@ -80,7 +80,12 @@ impl Idempotency {
         Ok(tx.put(&IDEMPOTENCY, &self.row(), &Used { fingerprint: self.fingerprint, output })?)
     }
 
-    fn look_up<T: Record>(&self, tx: &mut Tx<'_>) -> Result<Option<Done<T>>, Error> {
+    /// The answer that this key was given before, if there is one.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::KeyReused`] if the key came with another request.
+    pub fn look_up<T: Record>(&self, tx: &mut Tx<'_>) -> Result<Option<Done<T>>, Error> {
         let Some(used) = tx.get(&IDEMPOTENCY, &self.row())? else { return Ok(None) };
         if used.fingerprint != self.fingerprint {
             return Err(Error::KeyReused);

@@ -89,6 +89,14 @@ scopes! {
     Operate = 16, "operate";
     /// Read members' personal data.
     MembersPersonal = 17, "members:personal";
+    /// Read touches.
+    TouchesRead = 20, "touches:read";
+    /// Ask for touches.
+    TouchesWrite = 21, "touches:write";
+    /// Read templates, suppressions and totals.
+    ReachRead = 22, "reach:read";
+    /// Write and approve templates, change suppressions, retry and discard touches.
+    ReachWrite = 23, "reach:write";
 }
 
 /// A name that no scope has.

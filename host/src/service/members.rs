@@ -7,24 +7,31 @@ mod profile;
 
 use std::sync::Arc;
 
-use jiff::Timestamp;
+use jiff::{Timestamp, civil::Date};
 
 pub use profile::{Change, ProfileChange};
 
 use super::{
-    Caller, Done, Error, Idempotency, Page, PageRequest, Services,
+    Caller, Done, Error, Idempotency, Page, PageRequest, Services, Settings,
     check::Checks,
+    coupons,
     tables::{MEMBERS, MEMBERS_BY_EXTERNAL_ID, MEMBERS_OF_PARTNER, PATIENTS, PROFILES},
+    timers::occasions,
 };
 use crate::{
     domain::{
         member::{ExternalId, HeldTier, Member, MemberState, Patient, Profile, Relation, Revision, TierCause},
         money::Money,
+        offer::Trigger,
+        touch::Language,
     },
     events::{self, What},
-    ids::{MemberId, PartnerId},
-    members::vault::{KeyClass, VaultError},
-    store::{Scan, StoreError, Tx},
+    ids::{CouponId, MemberId, PartnerId},
+    members::{
+        erasures::Erasure,
+        vault::{KeyClass, Vault, VaultError},
+    },
+    store::{Scan, Store, StoreError, Tx},
 };
 
 /// How often a change is tried again because the profile moved under it.
@@ -37,6 +44,10 @@ pub struct NewMember {
     pub external_id: Option<ExternalId>,
     /// Personal data.
     pub profile: Profile,
+    /// The IANA name of the zone they live in.
+    pub zone: Option<String>,
+    /// The language they read.
+    pub language: Option<Language>,
 }
 
 impl Services {
@@ -55,17 +66,26 @@ impl Services {
         let now = self.clock.now();
         let mut checks = Checks::default();
         profile::check(&mut checks, &new.profile, self.today(now));
+        profile::check_zone(&mut checks, new.zone.as_deref());
         checks.finish()?;
         if let Some(done) = once.before(&self.store).await? {
             return Ok(done);
         }
-        let member = self.new_member(caller.partner, new.external_id, now)?;
+        let mut member = self.new_member(caller.partner, new.external_id, now)?;
+        (member.zone, member.language) = (new.zone, new.language);
         let (id, wanted) = (member.id, member.clone());
         self.store.read(move |tx| external_id_is_free(tx, &wanted)).await?;
         // The vault is on disk no later than the commit. Keys that no commit follows seal nothing and harm nobody.
         self.vault.create(id, [self.ids.bytes(), self.ids.bytes()], [self.ids.bytes(), self.ids.bytes()])?;
         let sealed = self.seal(id, &new.profile)?;
-        let run = self.store.run(now, move |tx| once.once(tx, |tx| register(tx, &member, &sealed)));
+        let joins = Joins {
+            member,
+            sealed,
+            birthday: new.profile.birthday,
+            first_coupon: self.ids.ordered(now),
+            settings: Arc::clone(&self.settings),
+        };
+        let run = self.store.run(now, move |tx| once.once(tx, |tx| register(tx, &joins)));
         run.await
     }
 
@@ -146,9 +166,11 @@ impl Services {
         for _ in 0..UPDATE_TRIES {
             let (_, before) = self.sealed_profile(caller, id).await?;
             let mut profile = self.unseal(id, &before)?;
+            let born = profile.birthday;
             change.clone().apply(&mut profile);
+            let birthday = (profile.birthday != born).then_some(profile.birthday);
             let after = self.seal(id, &profile)?;
-            let once = once.clone();
+            let (once, change, settings) = (once.clone(), change.clone(), Arc::clone(&self.settings));
             let run = self.store.run(now, move |tx| {
                 once.once(tx, |tx| {
                     let mut member = active_member(tx, caller, id)?;
@@ -157,6 +179,10 @@ impl Services {
                         return Err(Error::Busy);
                     }
                     tx.put(&PROFILES, &id, &after)?;
+                    change.clone().apply_open(&mut member);
+                    if let Some(birthday) = birthday {
+                        occasions::set_birthday(tx, id, birthday, now, &settings)?;
+                    }
                     put_moved(tx, &mut member)?;
                     events::append(tx, id, [What::Updated])?;
                     Ok(member)
@@ -185,21 +211,11 @@ impl Services {
             return Ok(done);
         }
         let _: Member = self.store.read(move |tx| visible_member(tx, caller, id)).await?;
-        self.destroy_profile_key(id).await?;
+        self.destroy_profile_key(id, now).await?;
         let run = self.store.run(now, move |tx| {
             once.once(tx, |tx| {
-                let mut member = visible_member(tx, caller, id)?;
-                if member.state == MemberState::Erased {
-                    return Ok(member);
-                }
-                tx.delete(&PROFILES, &id)?;
-                if let Some(external_id) = member.external_id.take() {
-                    tx.delete(&MEMBERS_BY_EXTERNAL_ID, &(member.partner, external_id.as_str().to_owned()))?;
-                }
-                member.state = MemberState::Erased;
-                put_moved(tx, &mut member)?;
-                events::append(tx, id, [What::Erased])?;
-                Ok(member)
+                let member = visible_member(tx, caller, id)?;
+                erase(tx, member)
             })
         });
         run.await
@@ -223,6 +239,8 @@ impl Services {
             self_patient: self.ids.unordered(),
             lifetime_net_spend: Money::ZERO,
             lifetime_paid_orders: 0,
+            zone: None,
+            language: None,
         })
     }
 
@@ -240,9 +258,9 @@ impl Services {
     }
 
     /// Returns when the key is gone from the disk.
-    async fn destroy_profile_key(&self, id: MemberId) -> Result<(), Error> {
+    async fn destroy_profile_key(&self, id: MemberId, now: Timestamp) -> Result<(), Error> {
         let vault = Arc::clone(&self.vault);
-        let task = tokio::task::spawn_blocking(move || vault.destroy(id, KeyClass::Profile));
+        let task = tokio::task::spawn_blocking(move || vault.destroy(id, KeyClass::Profile, now));
         Ok(task
             .await
             .map_err(|stopped| Error::Io { what: "destroy a key", source: std::io::Error::other(stopped) })??)
@@ -255,7 +273,7 @@ impl Services {
         sealed.map_err(destroyed_is_erased)
     }
 
-    fn unseal(&self, id: MemberId, sealed: &[u8]) -> Result<Profile, Error> {
+    pub(super) fn unseal(&self, id: MemberId, sealed: &[u8]) -> Result<Profile, Error> {
         let plain =
             self.vault.open(id, KeyClass::Profile, PROFILES.name().as_bytes(), sealed).map_err(destroyed_is_erased)?;
         minicbor::decode(&plain).map_err(|error| {
@@ -265,7 +283,7 @@ impl Services {
 }
 
 /// Between the destruction of a key and the commit of the erasure the member still looks active.
-fn destroyed_is_erased(error: VaultError) -> Error {
+pub(super) fn destroyed_is_erased(error: VaultError) -> Error {
     match error {
         VaultError::Erased => Error::Erased,
         other => Error::Vault(other),
@@ -280,7 +298,19 @@ fn external_id_is_free(tx: &mut Tx<'_>, member: &Member) -> Result<(), Error> {
     }
 }
 
-fn register(tx: &mut Tx<'_>, member: &Member, sealed: &Vec<u8>) -> Result<Member, Error> {
+/// Everything that a registration writes.
+struct Joins {
+    member: Member,
+    sealed: Vec<u8>,
+    birthday: Option<Date>,
+    /// The id of the first coupon that joining brings.
+    first_coupon: CouponId,
+    settings: Arc<Settings>,
+}
+
+fn register(tx: &mut Tx<'_>, joins: &Joins) -> Result<Member, Error> {
+    let Joins { member, sealed, birthday, first_coupon, settings } = joins;
+    let now = member.registered_at;
     external_id_is_free(tx, member)?;
     if let Some(external_id) = &member.external_id {
         tx.put(&MEMBERS_BY_EXTERNAL_ID, &(member.partner, external_id.as_str().to_owned()), &member.id)?;
@@ -290,8 +320,53 @@ fn register(tx: &mut Tx<'_>, member: &Member, sealed: &Vec<u8>) -> Result<Member
     tx.put(&MEMBERS_OF_PARTNER, &(member.partner, member.id), &())?;
     tx.put(&PATIENTS, &(member.id, patient.id), &patient)?;
     tx.put(&PROFILES, &member.id, sealed)?;
-    events::append(tx, member.id, [What::Registered])?;
+    occasions::set_birthday(tx, member.id, *birthday, now, settings)?;
+    occasions::set_anniversary(tx, member, settings)?;
+    let issued = coupons::issue_triggered(tx, member, Trigger::Registration, *first_coupon, now, settings)?;
+    events::append(tx, member.id, [What::Registered].into_iter().chain(issued))?;
     Ok(member.clone())
+}
+
+/// Removes what the destroyed key sealed and what names the person. An erased member stays as it is.
+fn erase(tx: &mut Tx<'_>, mut member: Member) -> Result<Member, Error> {
+    if member.state == MemberState::Erased {
+        return Ok(member);
+    }
+    tx.delete(&PROFILES, &member.id)?;
+    occasions::forget(tx, member.id)?;
+    if let Some(external_id) = member.external_id.take() {
+        tx.delete(&MEMBERS_BY_EXTERNAL_ID, &(member.partner, external_id.as_str().to_owned()))?;
+    }
+    member.state = MemberState::Erased;
+    put_moved(tx, &mut member)?;
+    events::append(tx, member.id, [What::Erased])?;
+    Ok(member)
+}
+
+/// Does again what a journal of erasures says, in a store and vault that were restored from an older backup; how many
+/// members were erased by it. Members that the backup does not know are passed over.
+///
+/// # Errors
+///
+/// Those of the store and the vault.
+pub async fn reapply_erasures(store: &Store, vault: &Vault, erasures: &[Erasure]) -> Result<u64, Error> {
+    let mut erased = 0;
+    for erasure in erasures {
+        match vault.destroy(erasure.member, erasure.class, erasure.at) {
+            Ok(()) | Err(VaultError::Unknown) => {}
+            Err(error) => return Err(error.into()),
+        }
+        if erasure.class != KeyClass::Profile {
+            continue;
+        }
+        let id = erasure.member;
+        let run = store.run(erasure.at, move |tx| match tx.get(&MEMBERS, &id)? {
+            Some(member) if member.state == MemberState::Active => erase(tx, member).map(|_| 1),
+            _ => Ok::<u64, Error>(0),
+        });
+        erased += run.await?;
+    }
+    Ok(erased)
 }
 
 /// The member, whatever their state, if the caller may see them.

@@ -14,15 +14,19 @@ pub mod idempotency;
 pub mod keys;
 pub mod members;
 pub mod offers;
+mod operate;
 pub mod order;
 pub mod page;
 pub mod points;
 pub mod products;
+pub mod reach;
+pub mod recommend;
 pub mod releases;
 pub mod rules;
 pub mod settings;
 pub mod tables;
 pub mod timers;
+pub mod verify;
 
 use std::sync::Arc;
 
@@ -30,7 +34,7 @@ pub use error::{Error, FieldError};
 pub use idempotency::{Done, Idempotency};
 pub use order::{PayOrder, PlaceOrder, RefundOrder};
 pub use page::{Page, PageRequest};
-pub use settings::Settings;
+pub use settings::{ScheduleSettings, Settings};
 
 use crate::{
     clock::Clock,
@@ -57,6 +61,10 @@ pub struct Services {
     pub shelf: Arc<releases::Shelf>,
     /// How releases of the tier slot take over from each other.
     pub tier_policies: Arc<rules::TierPolicies>,
+    /// What reaching members needs beyond the store.
+    pub reach: Arc<reach::Reach>,
+    /// Who runs jobs in this process.
+    pub jobs: Arc<timers::JobRunner>,
     /// What time it is.
     pub clock: Arc<Clock>,
     /// Where ids come from.

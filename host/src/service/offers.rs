@@ -16,14 +16,14 @@ use super::{
     check::Checks,
     releases::{PluginRefusal, is_slot_name},
     rules::COUPON_SLOT,
-    tables::{ACTIVE_RELEASES, AUTOMATIC_OFFERS, OFFERS, OFFERS_BY_CODE},
+    tables::{ACTIVE_RELEASES, AUTOMATIC_OFFERS, OFFERS, OFFERS_BY_CODE, TRIGGERED_OFFERS},
 };
 use crate::{
     domain::{
         fact::Value,
         member::{ExternalId, Revision},
         money::{BasisPoints, Money},
-        offer::{Funder, FunderShare, Offer, OfferClass, OfferState, Purpose, Validity},
+        offer::{Funder, FunderShare, Offer, OfferClass, OfferState, Purpose, Trigger, Validity},
         rule::Kind,
     },
     ids::OfferId,
@@ -36,6 +36,8 @@ pub(super) use terms::misfit;
 
 /// Live offers that apply without a coupon: every quote considers all of them.
 pub const AUTOMATIC_MAX: usize = 200;
+/// Live offers with the same trigger: a member is issued a coupon of each at once.
+pub const TRIGGERED_MAX: usize = 16;
 /// How often a definition is checked again because the policy was swapped under it.
 const DEFINE_TRIES: usize = 8;
 const NAME_CHARS_MAX: usize = 64;
@@ -82,6 +84,8 @@ pub struct NewOffer {
     pub ends_at: Option<Timestamp>,
     /// Whether a coupon comes back when its order is refunded in full.
     pub returns_on_refund: bool,
+    /// What issues its coupons by itself.
+    pub issued_on: Option<Trigger>,
 }
 
 impl Services {
@@ -172,6 +176,9 @@ impl Services {
                     offer.revision = offer.revision.next();
                     tx.put(&OFFERS, &id, &offer)?;
                     tx.delete(&AUTOMATIC_OFFERS, &id)?;
+                    if let Some(trigger) = offer.issued_on {
+                        tx.delete(&TRIGGERED_OFFERS, &(trigger as u8, id))?;
+                    }
                 }
                 Ok(offer)
             })
@@ -262,6 +269,8 @@ fn check(new: &NewOffer, now: Timestamp) -> Result<(), Error> {
     checks.require(amount, "/budget_amount", format!("must be 1 to {BUDGET_MAX} minor units"));
     let coupon = new.class == OfferClass::Coupon;
     checks.require(new.per_member != Some(0), "/per_member", "must be 1 or more");
+    let triggered = "issues coupons: this offer is of another class";
+    checks.require(coupon || new.issued_on.is_none(), "/issued_on", triggered);
     checks.require(coupon || new.per_member.is_none(), "/per_member", "limits coupons: this offer is of another class");
     if let Validity::Days(days) = new.validity {
         let fits = (1..=VALIDITY_DAYS_MAX).contains(&days);
@@ -311,6 +320,7 @@ fn described(id: OfferId, new: &NewOffer, slot: String, terms: Vec<(String, Valu
         state: OfferState::Live,
         revision: Revision::FIRST,
         returns_on_refund: new.returns_on_refund,
+        issued_on: new.issued_on,
     }
 }
 
@@ -327,7 +337,8 @@ fn define(tx: &mut Tx<'_>, offer: &Offer, now: Timestamp) -> Result<(), Error> {
     if let Some(amount) = offer.budget_amount {
         counters::set_limit(tx, CounterKey::OfferAmount(offer.id), amount.get())?;
     }
-    list_automatic(tx, offer, now)
+    list_automatic(tx, offer, now)?;
+    list_triggered(tx, offer, now)
 }
 
 fn resume(tx: &mut Tx<'_>, mut offer: Offer, policy: &Release, now: Timestamp) -> Result<Offer, Error> {
@@ -347,7 +358,37 @@ fn resume(tx: &mut Tx<'_>, mut offer: Offer, policy: &Release, now: Timestamp) -
     offer.revision = offer.revision.next();
     tx.put(&OFFERS, &offer.id, &offer)?;
     list_automatic(tx, &offer, now)?;
+    list_triggered(tx, &offer, now)?;
     Ok(offer)
+}
+
+/// The live offers whose coupons this issues, oldest first.
+///
+/// # Errors
+///
+/// Those of the store.
+pub(super) fn triggered(tx: &mut Tx<'_>, trigger: Trigger) -> Result<Vec<Offer>, Error> {
+    let rows = tx.scan(&TRIGGERED_OFFERS, &Scan::prefix(&(trigger as u8)).limit(TRIGGERED_MAX))?;
+    let ids: Vec<OfferId> = rows.into_iter().map(|((_, id), ())| id).collect();
+    Ok(tx.get_many(&OFFERS, &ids)?.into_iter().flatten().collect())
+}
+
+/// Lists an offer by its trigger, if it has one. Takes those off the list that ended.
+fn list_triggered(tx: &mut Tx<'_>, offer: &Offer, now: Timestamp) -> Result<(), Error> {
+    let Some(trigger) = offer.issued_on else { return Ok(()) };
+    let mut live = 0;
+    for other in triggered(tx, trigger)? {
+        if has_ended(&other, now) {
+            tx.delete(&TRIGGERED_OFFERS, &(trigger as u8, other.id))?;
+        } else {
+            live += 1;
+        }
+    }
+    if live >= TRIGGERED_MAX {
+        let message = format!("{TRIGGERED_MAX} live offers are issued on this, which is the limit: pause one first");
+        return Err(Error::field("/issued_on", message));
+    }
+    Ok(tx.put(&TRIGGERED_OFFERS, &(trigger as u8, offer.id), &())?)
 }
 
 /// Whether the offer's time is over.

@@ -1,8 +1,10 @@
 //! A member's points: balances now and then, the statement, and what operators correct.
 
+use std::sync::Arc;
+
 use jiff::{Timestamp, ToSpan as _};
 
-use super::{Caller, Done, Error, Idempotency, Page, PageRequest, Services, tables::MEMBERS};
+use super::{Caller, Done, Error, Idempotency, Page, PageRequest, Services, tables::MEMBERS, timers::notice};
 use crate::{
     domain::{
         money::Points,
@@ -75,6 +77,7 @@ impl Services {
         let expires_at = expires.map_or(Timestamp::MAX, |at| at.timestamp());
         let origin: RefundId = self.ids.ordered(now);
         let lot = LotKey { expires_at, origin: LotOrigin(origin.to_bits()) };
+        let settings = Arc::clone(&self.settings);
         self.store
             .run(now, move |tx| {
                 once.once(tx, |tx| {
@@ -84,6 +87,7 @@ impl Services {
                     } else {
                         lots::grant(tx, id, House::Adjusted, points, lot, Cause::Adjusted)?;
                         scheduler::schedule(tx, TimerKey::new(expires_at, TimerKind::ExpirePoints, id))?;
+                        notice::for_points(tx, id, expires_at, now, &settings)?;
                     }
                     member.revision = member.revision.next();
                     tx.put(&MEMBERS, &id, &member)?;

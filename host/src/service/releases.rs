@@ -24,7 +24,7 @@ pub use shelf::Shelf;
 use super::{
     Caller, Done, Error, FieldError, Idempotency, Page, PageRequest, Services,
     check::Checks,
-    rules::{COUPON_SLOT, EARNING_SLOT, TIER_SLOT},
+    rules::{COUPON_SLOT, EARNING_SLOT, GUARD_SLOT, SCORE_SLOT, TIER_SLOT},
     tables::{ACTIVE_RELEASES, MODULES, RELEASES},
 };
 use crate::{
@@ -149,7 +149,7 @@ pub struct NewRelease {
     pub config: Json,
     /// What it may see.
     pub grants: Grants,
-    /// What it may use up; [`Budgets::for_kind`] where it is not said.
+    /// What it may use up; [`Budgets::of`] the module's kind where it is not said.
     pub budgets: Option<Budgets>,
     /// What answers when it cannot.
     pub fallback: Fallback,
@@ -182,12 +182,14 @@ pub(super) fn is_slot_name(name: &str) -> bool {
     (1..=64).contains(&name.len()) && name.bytes().all(fits)
 }
 
-/// The kind of the slots that orders and offers rely on.
+/// The kind of the slots that the host itself asks.
 fn kind_of_known_slot(name: &str) -> Option<Kind> {
     match name {
         TIER_SLOT => Some(Kind::TierRule),
         EARNING_SLOT => Some(Kind::EarningRule),
         COUPON_SLOT => Some(Kind::CouponPolicy),
+        SCORE_SLOT => Some(Kind::Scorer),
+        GUARD_SLOT => Some(Kind::ContentGuard),
         name if name.starts_with("channel.") => Some(Kind::Channel),
         _ => None,
     }
@@ -363,7 +365,7 @@ impl Services {
             kind,
             config: new.config.clone(),
             grants: new.grants.clone(),
-            budgets: new.budgets.unwrap_or_else(|| Budgets::for_kind(kind)),
+            budgets: new.budgets.unwrap_or_else(|| Budgets::of(kind)),
             fallback: new.fallback.clone(),
             previous: active.map(|active| active.number),
             tiers: Vec::new(),

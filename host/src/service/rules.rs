@@ -30,6 +30,11 @@ pub const EARNING_SLOT: &str = "earning";
 /// The slot that judges offers which name no other.
 pub const COUPON_SLOT: &str = "coupon";
 
+/// The slot that says what a member might want.
+pub const SCORE_SLOT: &str = "score.home";
+/// The slot that looks at messages before they leave.
+pub const GUARD_SLOT: &str = "guard";
+
 /// How a release of the tier rule takes over what its predecessors gave.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct TierPolicy {

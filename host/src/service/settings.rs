@@ -1,8 +1,11 @@
 //! What the operator configured, as the use cases need it.
 
-use jiff::{SignedDuration, tz::TimeZone};
+use jiff::{SignedDuration, civil::time, tz::TimeZone};
 
-use crate::domain::money::{BasisPoints, Money};
+use crate::{
+    domain::money::{BasisPoints, Money},
+    reach::gate::QuietHours,
+};
 
 /// Deployment-wide numbers. Thresholds and amounts of offers and tiers are not here: they are plugin configuration.
 #[derive(Clone, Debug)]
@@ -21,4 +24,55 @@ pub struct Settings {
     pub points_most: BasisPoints,
     /// The most coupons of one member that a quote considers.
     pub coupons_per_quote: usize,
+    /// How members are reached.
+    pub reach: ReachSettings,
+    /// What happens by itself.
+    pub schedule: ScheduleSettings,
+}
+
+/// How members are reached.
+#[derive(Clone, Debug)]
+pub struct ReachSettings {
+    /// When members sleep.
+    pub quiet: QuietHours,
+    /// Content and marketing touches of one member and day.
+    pub cap_per_day: usize,
+    /// What links in messages begin with, without a slash at its end.
+    pub public_url: String,
+    /// Touches worked on at one time.
+    pub at_once: usize,
+    /// How long one attempt may take before its end counts as unknown.
+    pub attempt_max: std::time::Duration,
+}
+
+impl ReachSettings {
+    /// 21:00 to 9:00, one a day, 64 at once, 25 seconds an attempt: more than a call of a channel may wait for its turn and then take.
+    pub fn standard() -> Self {
+        Self {
+            quiet: QuietHours { from: time(21, 0, 0, 0), to: time(9, 0, 0, 0) },
+            cap_per_day: 1,
+            public_url: "http://127.0.0.1:8080".to_owned(),
+            at_once: 64,
+            attempt_max: std::time::Duration::from_secs(25),
+        }
+    }
+}
+
+/// When things happen by themselves, and how long what is past is kept.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ScheduleSettings {
+    /// The name of this node: leases bear it. No two nodes over one store share it.
+    pub node: String,
+    /// A coupon's member is told so many days before it dies.
+    pub coupon_notice_days: u16,
+    /// A member is told so many days before points die.
+    pub points_notice_days: u16,
+    /// The hour of birthdays, anniversaries and notices, in the deployment's zone: 0 to 23.
+    pub hour: i8,
+    /// Members that one job deals with in a second, at most.
+    pub members_per_second: u32,
+    /// Recorded decisions are kept so many days.
+    pub decisions_kept_days: u32,
+    /// Answers to idempotency keys are kept so many days: a retry after that is a new request.
+    pub idempotency_kept_days: u32,
 }

@@ -1,16 +1,19 @@
 //! The tables of the use cases: what each holds and how its keys sort. Tags and names never change and are never used
 //! again; the ledger, the scheduler and the event log keep theirs in their own rooms.
 
+use jiff::Timestamp;
+
 use super::{
     idempotency::Used,
     keys::{ApiKey, KeyHash, Partner},
     releases::{ActiveRelease, StoredModule, StoredRelease},
+    timers::{OccasionRow, TierDigest},
 };
 use crate::{
     domain::{
         member::{DayTotals, Member, Patient},
         offer::{Coupon, Offer},
-        order::{Order, Quote},
+        order::{Order, Priced, Quote},
         product::Product,
     },
     ids::{CouponId, KeyId, MemberId, OfferId, OrderId, PartnerId, PatientId, ProductId, QuoteId},
@@ -30,6 +33,11 @@ pub const PATIENTS: Table<(MemberId, PatientId), Patient> = Table::new(19, "pati
 /// A member's activity by day: days since 1970-01-01 in the deployment's zone.
 pub const DAY_TOTALS: Table<(MemberId, i32), DayTotals> = Table::new(20, "day-totals.v1");
 
+/// A member's birthday (0) and the day they joined (1): when it comes next. Personal: erasing a member deletes both.
+pub const OCCASIONS: Table<(MemberId, u8), OccasionRow> = Table::new(135, "occasions.v1");
+/// What the nightly evaluation found where nothing changed: one row for each page of members.
+pub const TIER_DIGESTS: Table<(Timestamp, u64), TierDigest> = Table::new(136, "tier-digests.v1");
+
 /// The catalogue.
 pub const PRODUCTS: Table<ProductId, Product> = Table::new(24, "products.v1");
 /// Products by what their partner calls them.
@@ -41,6 +49,8 @@ pub const OFFERS: Table<OfferId, Offer> = Table::new(28, "offers.v1");
 pub const OFFERS_BY_CODE: Table<String, OfferId> = Table::new(29, "offers-by-code.v1");
 /// Offers that apply without a coupon and are live.
 pub const AUTOMATIC_OFFERS: Table<OfferId, ()> = Table::new(30, "automatic-offers.v1");
+/// Live offers whose coupons are issued by themselves, by what issues them.
+pub const TRIGGERED_OFFERS: Table<(u8, OfferId), ()> = Table::new(133, "triggered-offers.v1");
 /// Coupons.
 pub const COUPONS: Table<CouponId, Coupon> = Table::new(31, "coupons.v1");
 /// A member's coupons; `true` for those in hand (issued), `false` for all others.
@@ -52,8 +62,12 @@ pub const COUPONS_ISSUED: Table<(OfferId, MemberId), u32> = Table::new(34, "coup
 
 /// Quotes, until they are placed or swept away.
 pub const QUOTES: Table<QuoteId, Quote> = Table::new(40, "quotes.v1");
-/// Orders.
+/// The order that a quote was placed as.
+pub const PLACED_QUOTES: Table<QuoteId, OrderId> = Table::new(45, "placed-quotes.v1");
+/// Orders, without their price.
 pub const ORDERS: Table<OrderId, Order> = Table::new(41, "orders.v1");
+/// The price of each order and its explanation, as committed.
+pub const ORDER_PRICES: Table<OrderId, Priced> = Table::new(44, "order-prices.v1");
 /// A member's orders, in the order they were placed.
 pub const ORDERS_OF_MEMBER: Table<(MemberId, OrderId), ()> = Table::new(42, "orders-of-member.v1");
 /// Orders by what their partner calls them.

@@ -131,8 +131,10 @@ on_every_backend! {
     }
 
     async fn a_read_cannot_write(store: Store) {
-        let put = store.read(|tx| tx.put(&COUNTS, &1, &1)).await;
-        assert!(matches!(put, Err(StoreError::ReadOnly { table: "counts.v1" })));
+        let put = |tx: &mut Tx<'_>| tx.put(&COUNTS, &1, &1);
+        for refused in [store.read(put).await, store.peek(put).await] {
+            assert!(matches!(refused, Err(StoreError::ReadOnly { table: "counts.v1" })));
+        }
         let overlooked = store.read(|tx| {
             let _ = tx.delete(&COUNTS, &1);
             Ok::<_, StoreError>(())
@@ -189,11 +191,13 @@ on_every_backend! {
                 }
             })
         });
-        let readers = (0..2).map(|_| {
+        let readers = (0..2).map(|reader| {
             let store = store.clone();
             tokio::spawn(async move {
                 for _ in 0..100 {
-                    let rows = store.read(|tx| tx.scan(&COUNTS, &Scan::all())).await.unwrap();
+                    let all = |tx: &mut Tx<'_>| tx.scan(&COUNTS, &Scan::all());
+                    let rows = if reader == 0 { store.read(all).await } else { store.peek(all).await }.unwrap();
+                    store.settle().await.unwrap();
                     assert_eq!(rows.iter().map(|(_, balance)| balance).sum::<i64>(), 0);
                 }
             })

@@ -101,6 +101,21 @@ pub enum StoreError {
         /// What the backend says.
         reason: Arc<str>,
     },
+    /// Another export of the store runs.
+    #[error("a backup of this store is being made already: wait until it is done")]
+    Exporting,
+    /// Commits came in faster than the export was taken.
+    #[error("the export fell more than {bytes_max} bytes of commits behind: take it faster, or at a quieter hour")]
+    ExportOverrun {
+        /// Bytes of commits that may wait.
+        bytes_max: usize,
+    },
+    /// Bytes that were to be imported are not what an export gives.
+    #[error("what is imported is no export of a store: {reason}")]
+    NotAnExport {
+        /// What is wrong with it.
+        reason: &'static str,
+    },
     /// [`Store::close`](super::Store::close) was called.
     #[error("the store is closed")]
     Closed,

@@ -10,7 +10,9 @@
 //!
 //! Nothing here knows what the rows mean. Only here is sled named.
 
+mod compact;
 mod error;
+mod export;
 mod key;
 mod model;
 mod overlay;
@@ -33,8 +35,11 @@ use std::{path::Path, sync::Arc};
 
 use jiff::Timestamp;
 
+pub use self::sled::wait_until_released;
 pub use self::{
+    compact::{CompactError, Compacted, compact},
     error::{OpenError, StoreError},
+    export::{Export, Import, RowsReport},
     key::{Key, KeyPrefix},
     record::{Record, VALUE_BYTES_MAX},
     stats::{GROUP_SIZE_BOUNDS, StoreStats},
@@ -152,6 +157,36 @@ impl Store {
         }
     }
 
+    /// Reads rows of one moment and answers at once, durable or not: for what goes into a later [`Store::run`], whose
+    /// answer waits for it. Whoever answers with anything else calls [`Store::settle`] first.
+    ///
+    /// # Errors
+    ///
+    /// Those of `f`, and [`StoreError`].
+    pub async fn peek<T, E, F>(&self, f: F) -> Result<T, E>
+    where
+        F: Fn(&mut Tx<'_>) -> Result<T, E> + Send + 'static,
+        T: Send + 'static,
+        E: From<StoreError> + Send + 'static,
+    {
+        match &self.backend {
+            Backend::Sled(handle) => handle.peek(f).await,
+            Backend::Model(model) => model.run(None, &f),
+        }
+    }
+
+    /// Waits until everything that could be read before this call is durable.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Poisoned`] or [`StoreError::Closed`] if it never will be.
+    pub async fn settle(&self) -> Result<(), StoreError> {
+        match &self.backend {
+            Backend::Sled(handle) => handle.settle().await,
+            Backend::Model(_) => Ok(()),
+        }
+    }
+
     /// Hands every row of a table to `each`, in key order; returns how many there were.
     ///
     /// Rows are read in pages, each of one moment but not all of the same one: for checks of a store at rest, exports,
@@ -191,6 +226,28 @@ impl Store {
                 return Ok(rows);
             }
         }
+    }
+
+    /// Begins to tell everything that is stored, at one moment, while commits go on; see [`Export`].
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Exporting`] while another export runs, [`StoreError::Closed`], [`StoreError::Poisoned`].
+    pub fn export(&self) -> Result<Export, StoreError> {
+        match &self.backend {
+            Backend::Sled(handle) => Export::of_sled(Arc::clone(handle)),
+            Backend::Model(model) => Ok(Export::of_model(model.snapshot())),
+        }
+    }
+
+    /// Looks at every row of every table, also of those this program does not know: its envelope, its CBOR, its
+    /// chunks. For a store at rest: a row that is written meanwhile can look torn.
+    ///
+    /// # Errors
+    ///
+    /// Those of the backend; a row that is not whole is no error but a finding.
+    pub fn check_rows(&self) -> Result<RowsReport, StoreError> {
+        export::check_rows(self.export()?)
     }
 
     /// Accepts nothing more, finishes what waits, and syncs. Every later call on any clone fails.

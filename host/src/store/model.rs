@@ -15,7 +15,7 @@ use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
 
 use super::{
     error::StoreError,
-    overlay::{Base, Bytes, Pairs},
+    overlay::{Base, Bytes, Pair, Pairs},
     stats::{Counters, StoreStats, add, count},
     table::{Range, Seq},
     tx::{Ran, Tx, Want, attempt},
@@ -90,6 +90,12 @@ impl Model {
             }
         }
         unreachable!("the loop above has no end")
+    }
+
+    /// Everything there is, and the commit it is of.
+    pub(super) fn snapshot(&self) -> (Vec<Pair>, Seq) {
+        let state = self.lock();
+        (state.rows.iter().map(|(key, value)| (key.clone(), value.clone())).collect(), state.seq)
     }
 
     pub(super) fn close(&self) {

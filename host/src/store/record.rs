@@ -91,6 +91,24 @@ pub(super) fn chunks_of(stored: &[u8]) -> u16 {
     }
 }
 
+/// Whether a stored row and the bytes of its chunks are whole: envelope, length, one CBOR item and nothing after it.
+pub(super) fn is_whole(stored: &[u8], chunks: &[u8]) -> bool {
+    let one_item = |bytes: &[u8]| {
+        let mut decoder = minicbor::Decoder::new(bytes);
+        decoder.skip().is_ok() && decoder.position() == bytes.len()
+    };
+    let Some((head, rest)) = stored.split_first_chunk::<HEAD_BYTES>() else { return false };
+    match (head[0], rest.split_first_chunk::<6>()) {
+        (WHOLE, _) => chunks.is_empty() && one_item(rest),
+        (CHUNKED, Some((numbers, first))) => {
+            let bytes = u32::from_be_bytes([numbers[0], numbers[1], numbers[2], numbers[3]]);
+            let whole = [first, chunks].concat();
+            usize::try_from(bytes).is_ok_and(|bytes| bytes == whole.len()) && one_item(&whole)
+        }
+        _ => false,
+    }
+}
+
 /// Reads a stored row; `chunk` fetches one of its chunks.
 pub(super) fn decode<K, V: Record>(
     table: &Table<K, V>,

@@ -120,6 +120,21 @@ impl Disk {
         Ok(bytes)
     }
 
+    /// Bytes on disk.
+    pub(super) fn bytes(&self) -> Option<u64> {
+        self.data.metadata().ok().map(|data| data.len())
+    }
+
+    /// Syncs and lets go of the backend, whose threads are gone when this returns. The directory stays ours as long as
+    /// the answer is kept.
+    pub(super) fn close(self, dir: &Path) -> io::Result<File> {
+        self.sync()?;
+        let Self { db, data, lock, .. } = self;
+        drop((db, data));
+        wait_until_released(dir)?;
+        Ok(lock)
+    }
+
     /// Returns when everything applied is on disk.
     pub(super) fn sync(&self) -> io::Result<()> {
         self.db.flush().map_err(io::Error::from)?;
@@ -215,6 +230,31 @@ fn open_sled(dir: &Path, options: &SledOptions) -> Result<sled::Db, OpenError> {
     }
 }
 
+/// Waits until a store that this process has closed lets go of its files, which can take a moment longer than the call:
+/// before its directory is renamed or copied.
+///
+/// # Errors
+///
+/// If it does not within five seconds, or its files cannot be opened.
+pub fn wait_until_released(dir: &Path) -> io::Result<()> {
+    let data = File::open(dir.join("db"))?;
+    let deadline = Instant::now() + RELEASE_TIME_MAX;
+    loop {
+        match flock(&data, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => return Ok(()),
+            Err(rustix::io::Errno::WOULDBLOCK) if Instant::now() < deadline => {
+                thread::sleep(Duration::from_millis(5));
+            }
+            Err(error) => return Err(error.into()),
+        }
+    }
+}
+
+/// Bytes that this process may still write to the disk of `dir`.
+pub(super) fn free_bytes(dir: &Path) -> Option<u64> {
+    statvfs(dir).ok().map(|disk| disk.f_bavail.saturating_mul(disk.f_frsize))
+}
+
 /// sled says so in words only.
 fn held(error: &io::Error) -> bool {
     error.to_string().contains("could not acquire lock")
@@ -236,6 +276,11 @@ impl Space {
         Self { dir: dir.into(), reserve, checked: None, free: u64::MAX, used: 0 }
     }
 
+    /// The directory whose disk it watches.
+    pub(super) fn dir(&self) -> &Path {
+        &self.dir
+    }
+
     /// Counts bytes written, so that a burst is noticed before the next regular check.
     pub(super) fn used(&mut self, bytes: usize) {
         self.used += bytes as u64;
@@ -246,7 +291,7 @@ impl Space {
         let fresh = self.checked.is_some_and(|checked| checked.elapsed() < Self::CHECK_EVERY);
         if !fresh || self.used > self.reserve / 16 {
             // A disk that does not say how full it is, is written to until it refuses.
-            self.free = statvfs(&self.dir).map_or(u64::MAX, |disk| disk.f_bavail.saturating_mul(disk.f_frsize));
+            self.free = free_bytes(&self.dir).unwrap_or(u64::MAX);
             self.checked = Some(Instant::now());
             self.used = 0;
         }

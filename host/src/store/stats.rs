@@ -1,8 +1,11 @@
 //! What the store counts about itself.
 
 use std::{
-    sync::atomic::{AtomicU64, Ordering::Relaxed},
-    time::Duration,
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
+    time::{Duration, Instant},
 };
 
 /// Bounds of the histogram of group sizes: groups of at most so many commands.
@@ -43,6 +46,21 @@ pub struct StoreStats {
     pub read_retries: u64,
     /// Reads that were handed to the writer after too many retries.
     pub read_fallbacks: u64,
+    /// How long ago the last data sync ended; none if there was none.
+    pub last_sync_age: Option<Duration>,
+    /// Bytes free on the disk of the store; none if it does not tell.
+    pub free_bytes: Option<u64>,
+    /// Bytes that the store takes on disk; none if it does not tell.
+    pub disk_bytes: Option<u64>,
+    /// Writes are refused when less than this is free.
+    pub reserve_bytes: u64,
+}
+
+impl StoreStats {
+    /// Whether the disk is so full that writes are refused; reads go on.
+    pub fn read_only(&self) -> bool {
+        self.free_bytes.is_some_and(|free| free < self.reserve_bytes)
+    }
 }
 
 #[derive(Default)]
@@ -61,6 +79,7 @@ pub(super) struct Counters {
     sync_nanos: AtomicU64,
     sync_nanos_max: AtomicU64,
     barrier_nanos: AtomicU64,
+    last_sync: Mutex<Option<Instant>>,
 }
 
 pub(super) fn count(counter: &AtomicU64) {
@@ -86,6 +105,7 @@ impl Counters {
         count(&self.data_syncs);
         self.sync_nanos.fetch_add(nanos(time), Relaxed);
         self.sync_nanos_max.fetch_max(nanos(time), Relaxed);
+        *self.last_sync.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
     }
 
     pub(super) fn waited_for_barriers(&self, time: Duration) {
@@ -111,6 +131,8 @@ impl Counters {
             reads: read(&self.reads),
             read_retries: read(&self.read_retries),
             read_fallbacks: read(&self.read_fallbacks),
+            last_sync_age: self.last_sync.lock().unwrap_or_else(PoisonError::into_inner).map(|at| at.elapsed()),
+            ..StoreStats::default()
         }
     }
 }

@@ -149,6 +149,39 @@ pub(super) fn chunk_key(row_key: &[u8], chunk: u16) -> Vec<u8> {
     key
 }
 
+/// The range of all rows of all tables, the store's own left out, from this key on.
+pub(super) fn all_tables(from: Option<Vec<u8>>) -> Range {
+    let mut first = Vec::new();
+    start_key(1, &mut first);
+    Range {
+        from: from.unwrap_or(first),
+        until: (PROGRAMME + 1).to_be_bytes().to_vec(),
+        reverse: false,
+        limit: usize::MAX,
+    }
+}
+
+/// The whole key of a row, and the number of one of its chunks.
+pub(super) type ChunkOf = (Vec<u8>, u16);
+
+/// The tag in the whole key of a row, and the row that it is a chunk of, with the chunk's number; `None` if it is no
+/// key of a table's row.
+pub(super) fn tag_of(row_key: &[u8]) -> Option<(u16, Option<ChunkOf>)> {
+    let (head, rest) = row_key.split_first_chunk::<KEY_HEAD_BYTES>()?;
+    let (programme, tag) = (u16::from_be_bytes([head[0], head[1]]), u16::from_be_bytes([head[2], head[3]]));
+    let table = tag & !CHUNKS;
+    if programme != PROGRAMME || table == 0 {
+        return None;
+    }
+    if tag == table {
+        return Some((table, None));
+    }
+    let (_, chunk) = rest.split_last_chunk::<2>()?;
+    let mut row = row_key[..row_key.len() - 2].to_vec();
+    row[2..4].copy_from_slice(&table.to_be_bytes());
+    Some((table, Some((row, u16::from_be_bytes(*chunk)))))
+}
+
 /// The key of one of the store's own rows: tag 0 is no table's.
 pub(super) fn own_key(name: &str) -> Vec<u8> {
     let mut key = Vec::new();

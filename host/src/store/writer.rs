@@ -7,8 +7,9 @@
 use std::{
     io,
     panic::{AssertUnwindSafe, catch_unwind},
+    path::PathBuf,
     sync::{
-        Arc, Mutex, OnceLock, PoisonError,
+        Arc, Mutex, MutexGuard, OnceLock, PoisonError,
         atomic::{AtomicU64, Ordering::SeqCst},
         mpsc::{Receiver, SyncSender, sync_channel},
     },
@@ -23,11 +24,12 @@ use tokio::sync::{oneshot, watch};
 use super::{
     Barrier, SledOptions,
     error::StoreError,
-    overlay::Layer,
+    export::{Tap, put_write},
+    overlay::{Base as _, Bytes, Layer, Pair},
     queue::Queue,
     sled::{Disk, Space},
     stats::{Counters, StoreStats, add, count},
-    table::Seq,
+    table::{Range, Seq},
     tx::{Ran, Tx, WRITES_MAX, attempt, message_of},
 };
 
@@ -104,6 +106,11 @@ struct Shared {
     durable: watch::Sender<Durable>,
     poison: OnceLock<Arc<str>>,
     counters: Counters,
+    /// What an export that runs has still to be told. Held while a batch is applied, so that each batch is either
+    /// applied before the export began or is told to it.
+    tap: Mutex<Option<Tap>>,
+    dir: PathBuf,
+    reserve: u64,
 }
 
 #[derive(Clone, Copy)]
@@ -162,6 +169,9 @@ impl Handle {
             durable: watch::Sender::new(Durable { epoch: 0, ended: false }),
             poison: OnceLock::new(),
             counters: Counters::default(),
+            tap: Mutex::default(),
+            dir: space.dir().to_owned(),
+            reserve: options.reserve_bytes,
         });
         let writer = Writer {
             shared: Arc::clone(&shared),
@@ -203,18 +213,45 @@ impl Handle {
         T: Send + 'static,
         E: From<StoreError> + Send + 'static,
     {
+        let (epoch, answer) = self.look(f).await?;
+        self.shared.durable_at(epoch).await?;
+        answer
+    }
+
+    /// The same without waiting for what was read to be durable.
+    pub(super) async fn peek<T, E, F>(&self, f: F) -> Result<T, E>
+    where
+        F: Fn(&mut Tx<'_>) -> Result<T, E> + Send + 'static,
+        T: Send + 'static,
+        E: From<StoreError> + Send + 'static,
+    {
+        self.look(f).await?.1
+    }
+
+    /// Waits until everything that was applied before this call is on disk.
+    pub(super) async fn settle(&self) -> Result<(), StoreError> {
+        self.shared.durable_at(self.shared.epoch.load(SeqCst) & !1).await
+    }
+
+    /// What a read answers, and the epoch that must be on disk before anybody hears of it.
+    async fn look<T, E, F>(&self, f: F) -> Result<(u64, Result<T, E>), E>
+    where
+        F: Fn(&mut Tx<'_>) -> Result<T, E> + Send + 'static,
+        T: Send + 'static,
+        E: From<StoreError> + Send + 'static,
+    {
         for _ in 0..READ_ATTEMPTS_MAX {
             self.shared.usable()?;
-            if let Some((epoch, answer)) = self.try_read(&f) {
-                self.shared.durable_at(epoch).await?;
+            if let Some(read) = self.try_read(&f) {
                 count(&self.shared.counters.reads);
-                return answer;
+                return Ok(read);
             }
             count(&self.shared.counters.read_retries);
             tokio::task::yield_now().await;
         }
         count(&self.shared.counters.read_fallbacks);
-        self.run(None, f).await
+        // What the writer answers is durable already.
+        Ok((0, self.run(None, f).await))
     }
 
     /// Runs a read; `None` if a batch was applied meanwhile, so that the answer may mix two states.
@@ -254,7 +291,56 @@ impl Handle {
     }
 
     pub(super) fn stats(&self) -> StoreStats {
-        self.shared.counters.stats(self.shared.queue.waiting(), self.shared.seq.load(SeqCst))
+        let shared = &self.shared;
+        let mut stats = shared.counters.stats(shared.queue.waiting(), shared.seq.load(SeqCst));
+        stats.free_bytes = super::sled::free_bytes(&shared.dir);
+        stats.disk_bytes = shared.disk.bytes();
+        stats.reserve_bytes = shared.reserve;
+        stats
+    }
+
+    /// From now on every batch is kept for an export.
+    pub(super) fn open_tap(&self) -> Result<(), StoreError> {
+        self.shared.usable()?;
+        let mut tap = self.tap();
+        if tap.is_some() {
+            return Err(StoreError::Exporting);
+        }
+        *tap = Some(Tap::new(Seq::new(self.shared.seq.load(SeqCst))));
+        Ok(())
+    }
+
+    /// Takes what was kept since the last call; with `close`, nothing is kept after it.
+    pub(super) fn drain_tap(&self, close: bool) -> Result<(Vec<u8>, Seq), StoreError> {
+        if let Some(reason) = self.shared.poison.get() {
+            return Err(StoreError::Poisoned { reason: Arc::clone(reason) });
+        }
+        let mut tap = self.tap();
+        let kept = tap.as_mut().ok_or(StoreError::Closed)?.take();
+        if close {
+            *tap = None;
+        }
+        kept
+    }
+
+    /// An export that is given up keeps nothing.
+    pub(super) fn close_tap(&self) {
+        *self.tap() = None;
+    }
+
+    /// Rows of a range as they are stored now, not all of one moment.
+    pub(super) fn stored(&self, range: &Range, each: &mut dyn FnMut(Pair) -> bool) -> Result<(), StoreError> {
+        for row in self.shared.disk.range(range)? {
+            if !each(row?) {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// Appending to the tap cannot panic half-way, so a poisoned lock is sound.
+    fn tap(&self) -> MutexGuard<'_, Option<Tap>> {
+        self.shared.tap.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -383,12 +469,22 @@ impl Writer {
     fn apply(&mut self) -> Result<(), String> {
         self.finish_barriers()?;
         let shared = &self.shared;
+        let mut tap = shared.tap.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut told = Vec::new();
+        let writes: Vec<(Bytes, Option<Bytes>)> = self.group.drain().collect();
+        if tap.is_some() {
+            writes.iter().for_each(|(key, value)| put_write(&mut told, key, value.as_deref()));
+        }
         shared.epoch.store(self.epoch + 1, SeqCst);
-        let bytes = shared.disk.apply(self.group.drain(), self.seq)?;
+        let bytes = shared.disk.apply(writes.into_iter(), self.seq)?;
+        shared.seq.store(self.seq.get(), SeqCst);
+        if let Some(tap) = tap.as_mut() {
+            tap.tell(&told, self.seq);
+        }
+        drop(tap);
         self.space.used(bytes);
         count(&shared.counters.batches);
         self.epoch += 2;
-        shared.seq.store(self.seq.get(), SeqCst);
         shared.epoch.store(self.epoch, SeqCst);
         Ok(())
     }

@@ -18,6 +18,8 @@ wit_bindgen::generate!({
             export galenic:plugin/tier-rule@0.1.0;
             export galenic:plugin/earning-rule@0.1.0;
             export galenic:plugin/coupon-policy@0.1.0;
+            export galenic:plugin/scorer@0.1.0;
+            export galenic:plugin/content-guard@0.1.0;
             export galenic:plugin/channel@0.1.0;
             import galenic:plugin/outbound-http@0.1.0;
             import galenic:plugin/secrets@0.1.0;
@@ -29,6 +31,7 @@ wit_bindgen::generate!({
     export_macro_name: "export_every_kind",
     runtime_path: "wit_bindgen::rt",
     additional_derives: [PartialEq, Eq],
+    additional_derives_ignore: ["score"],
     generate_unused_types: true,
     generate_all,
 });

@@ -47,10 +47,25 @@ pub(crate) fn read<F: Facts>(values: Vec<Value>) -> F {
 
 /// Whether all these facts belong to cart lines, or none of them does.
 pub const fn all_in_scope(wanted: &[Wanted], of_lines: bool) -> bool {
+    all_about(wanted, "line.", of_lines)
+}
+
+/// Whether the names of all these facts begin with `prefix`, or none of them does.
+pub const fn all_about(wanted: &[Wanted], prefix: &str, all: bool) -> bool {
     let mut i = 0;
     while i < wanted.len() {
-        let is_line = matches!(wanted[i].name.as_bytes(), [b'l', b'i', b'n', b'e', b'.', ..]);
-        if is_line != of_lines {
+        if begins_with(wanted[i].name.as_bytes(), prefix.as_bytes()) != all {
+            return false;
+        }
+        i += 1;
+    }
+    true
+}
+
+const fn begins_with(name: &[u8], prefix: &[u8]) -> bool {
+    let mut i = 0;
+    while i < prefix.len() {
+        if i >= name.len() || name[i] != prefix[i] {
             return false;
         }
         i += 1;
@@ -201,7 +216,8 @@ fn text_at(column: &mut Column, row: usize) -> Option<String> {
 ///
 /// Fields are `bool`, `i64`, [`Money`], [`Points`], [`BasisPoints`], [`Instant`], `String` or `Vec<String>`. What the host
 /// does not know, or the release was not granted, reads as zero, false or empty; write `Option<…>` where that makes a
-/// difference. Names that begin with `line.` are facts of cart lines and belong in a struct of their own.
+/// difference. Names that begin with `line.` are facts of cart lines, those that begin with `candidate.` of candidates: they belong in
+/// a struct of their own.
 #[macro_export]
 macro_rules! facts {
     ($(#[$meta:meta])* $vis:vis struct $name:ident {

@@ -96,6 +96,8 @@ pub mod worlds {
         TIER_RULE = "/tier-rule.section";
         EARNING_RULE = "/earning-rule.section";
         COUPON_POLICY = "/coupon-policy.section";
+        SCORER = "/scorer.section";
+        CONTENT_GUARD = "/content-guard.section";
         CHANNEL = "/channel.section";
     }
 }

@@ -10,6 +10,8 @@
 //! | `tier-rule` | [`TierRule`] | [`export_tier_rule!`] | which tier a member holds |
 //! | `earning-rule` | [`EarningRule`] | [`export_earning_rule!`] | how many points an activity earns |
 //! | `coupon-policy` | [`CouponPolicy`] | [`export_coupon_policy!`] | what offers are worth for a cart |
+//! | `scorer` | [`Scorer`] | [`export_scorer!`] | what a member might want, and why |
+//! | `content-guard` | [`ContentGuard`] | [`export_content_guard!`] | what a message may not say |
 //! | `channel` | [`Channel`] | [`export_channel!`] | nothing: it carries messages by a vendor's protocol |
 //!
 //! # A first plugin from nothing
@@ -172,6 +174,7 @@ mod arena;
 pub mod bindings;
 pub mod channel;
 mod config;
+pub mod content_guard;
 pub mod coupon_policy;
 pub mod earning_rule;
 pub mod facts;
@@ -180,6 +183,7 @@ pub mod glue;
 mod map;
 pub mod outbound;
 mod reasons;
+pub mod scorer;
 pub mod terms;
 #[cfg(not(target_family = "wasm"))]
 pub mod testing;
@@ -195,12 +199,14 @@ pub use serde;
 pub use bindings::exports::galenic::plugin::types;
 pub use channel::Channel;
 pub use config::{Config, Errors};
+pub use content_guard::ContentGuard;
 pub use coupon_policy::CouponPolicy;
 pub use earning_rule::EarningRule;
 pub use facts::Facts;
 pub use glue::About;
 pub use map::Map;
 pub use reasons::ReasonCode;
+pub use scorer::Scorer;
 pub use terms::Terms;
 pub use tier_rule::TierRule;
 pub use types::{FieldError, Parameter, Reason};
@@ -213,9 +219,13 @@ pub mod prelude {
         about,
         channel::{AddressKind, ChannelTraits, Incoming, Message, Moment, Receipt, Received, Sent, Status},
         config,
+        content_guard::{ContentGuard, Draft, Finding},
         coupon_policy::{Cart, CouponPolicy, Proposal},
         earning_rule::{Award, EarningRule},
-        export_channel, export_coupon_policy, export_earning_rule, export_tier_rule, facts, reasons, terms,
+        export_channel, export_content_guard, export_coupon_policy, export_earning_rule, export_scorer,
+        export_tier_rule, facts, reasons,
+        scorer::{self, Score, Scorer, Shelf},
+        terms,
         tier_rule::{self, Tier, TierConfig, TierRule, Verdict},
     };
 }

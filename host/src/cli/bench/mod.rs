@@ -1,10 +1,13 @@
-//! `galenic bench`: what a call, a swap and a paid order cost, each beside a baseline of the same minute.
+//! `galenic bench`: what a call, a swap, a paid order and a timer cost, each beside a baseline of the same minute.
 //!
-//! Writes `plugins.json` and `orders.json`: lists of `name`, `value`, `unit`, `baseline`, `ratio`. The baseline stands in
+//! Writes `plugins.json`, `orders.json`, `timers.json` and `backup.json`: lists of `name`, `value`, `unit`, `baseline`,
+//! `ratio`. The baseline stands in
 //! the same unit; the ratio is value by baseline.
 
+mod backup;
 mod orders;
 mod plugins;
+mod timers;
 
 use std::{
     path::{Path, PathBuf},
@@ -25,6 +28,12 @@ pub(super) struct BenchArgs {
     /// Members, each of whom places one order.
     #[arg(long, value_name = "N", default_value_t = 4_000, value_parser = clap::value_parser!(u32).range(16..=100_000))]
     orders: u32,
+    /// Megabytes of rows in the store that is backed up; fewer, if it takes longer than a minute to write them.
+    #[arg(long, value_name = "MB", default_value_t = 1_024, value_parser = clap::value_parser!(u32).range(1..=65_536))]
+    backup_mb: u32,
+    /// Timers that wait while ten thousand fire.
+    #[arg(long, value_name = "N", default_value_t = 1_000_000, value_parser = clap::value_parser!(u32).range(0..=10_000_000))]
+    timers: u32,
 }
 
 /// One figure.
@@ -52,6 +61,8 @@ pub(super) async fn run(args: BenchArgs) -> anyhow::Result<ExitCode> {
     std::fs::create_dir_all(&args.out).with_context(|| format!("cannot make {}", args.out.display()))?;
     write(&args.out, "plugins", &plugins::measure().await?)?;
     write(&args.out, "orders", &orders::measure(args.orders).await?)?;
+    write(&args.out, "backup", &backup::measure(args.backup_mb).await?)?;
+    write(&args.out, "timers", &timers::measure(args.timers).await?)?;
     Ok(ExitCode::SUCCESS)
 }
 

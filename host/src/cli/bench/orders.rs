@@ -37,11 +37,11 @@ const PRODUCTS: usize = 200;
 const SWAPS: usize = 100;
 
 /// A shop that is set up: members without orders, and products.
-struct Shop {
-    server: Running,
+pub(super) struct Shop {
+    pub(super) server: Running,
     client: Arc<Client>,
     operator: Operator,
-    members: Vec<String>,
+    pub(super) members: Vec<String>,
     products: Vec<String>,
 }
 
@@ -93,7 +93,8 @@ fn config(data: &std::path::Path) -> Config {
 }
 
 impl Shop {
-    async fn open(dir: &std::path::Path, members: usize) -> anyhow::Result<Self> {
+    /// A new deployment in `dir`, with so many members.
+    pub(super) async fn open(dir: &std::path::Path, members: usize) -> anyhow::Result<Self> {
         let secret = "bench-operator-key".to_owned();
         let secrets = Secrets { operator_key: Some(secret.clone()), master_key: Some([7; 32]), ..Secrets::default() };
         let at: Timestamp = "2026-03-15T04:00:00Z".parse()?;
@@ -131,6 +132,27 @@ impl Shop {
         let took = begun.elapsed();
         server.stop().await?;
         Ok(took)
+    }
+
+    /// The shop, as use cases know it.
+    pub(super) async fn caller(&self) -> anyhow::Result<Caller> {
+        let key = self.operator.client.list("/ops/v1/keys").await?;
+        let key = key.iter().find(|key| key["name"] == "bench").context("the shop has a key")?;
+        let partner: PartnerId = key["partner"].as_str().unwrap_or_default().parse()?;
+        Ok(Caller { key: id(key)?.parse()?, partner, sees_all: false })
+    }
+
+    /// Two of each of three products that depend on the member.
+    pub(super) fn cart(&self, n: usize) -> anyhow::Result<Cart> {
+        let lines = self.lines(n);
+        let lines = lines.iter().map(|line| line.parse().map(|line: ProductId| (line, 2)));
+        Ok(Cart {
+            lines: lines.collect::<Result<_, _>>()?,
+            coupon: None,
+            points: Points::ZERO,
+            delivery_fee: Money::new(600),
+            prescription: None,
+        })
     }
 
     /// Three lines that depend on the member.
@@ -174,29 +196,22 @@ where
 /// Quote, place and pay without HTTP.
 async fn through_services(shop: &Shop, members: &[String]) -> anyhow::Result<Timed> {
     let services = Arc::new(shop.server.services().clone());
-    let key = shop.operator.client.list("/ops/v1/keys").await?;
-    let key = key.iter().find(|key| key["name"] == "bench").context("the shop has a key")?;
-    let partner: PartnerId = key["partner"].as_str().unwrap_or_default().parse()?;
-    let caller = Caller { key: id(key)?.parse()?, partner, sees_all: false };
+    let caller = shop.caller().await?;
     let work = members.iter().cloned().enumerate().map(|(n, member)| {
-        let lines = shop.lines(n);
-        let services = Arc::clone(&services);
-        async move {
-            let lines = lines.iter().map(|line| line.parse().map(|line: ProductId| (line, 2)));
-            let cart = Cart {
-                lines: lines.collect::<Result<_, _>>()?,
-                coupon: None,
-                points: Points::ZERO,
-                delivery_fee: Money::new(600),
-                prescription: None,
-            };
-            paid(&services, caller, member.parse()?, cart, n).await
-        }
+        let (cart, services) = (shop.cart(n), Arc::clone(&services));
+        async move { paid(&services, caller, member.parse()?, cart?, n).await }
     });
     timed(CLIENTS, work.collect()).await
 }
 
-async fn paid(services: &Services, caller: Caller, member: MemberId, cart: Cart, n: usize) -> anyhow::Result<()> {
+/// Quotes, places and pays; `n` is the order's own number.
+pub(super) async fn paid(
+    services: &Services,
+    caller: Caller,
+    member: MemberId,
+    cart: Cart,
+    n: usize,
+) -> anyhow::Result<()> {
     let once =
         |step: &str| Idempotency { partner: caller.partner, key: format!("direct-{step}-{n}"), fingerprint: [0; 32] };
     let quote = services.quote(caller, once("quote"), member, cart).await?.value;

@@ -1,16 +1,19 @@
-//! Calls of `tier-spend`: through the engine, bare, and as a native function.
+//! Calls of `tier-spend`: through the engine, bare, and as a native function. A thousand candidates through
+//! `scorer-rebuy`, a long message through `guard-ad-law`.
 
 use std::{hint::black_box, sync::Arc, time::Instant};
 
 use anyhow::{Context as _, anyhow};
 use jiff::Timestamp;
 
-use super::Figure;
+use super::{Figure, percentile_ms};
 use crate::{
     domain::{
         fact::{self, Facts, Scope, Value},
+        guard::Draft,
         order::ReleaseRef,
         rule::{Kind, TierSubject},
+        score::{Candidate, ScoreRequest},
     },
     ids::{DecisionId, Id as _, MemberId},
     plugin::{
@@ -46,18 +49,7 @@ macro_rules! micros {
 pub(super) async fn measure() -> anyhow::Result<Vec<Figure>> {
     let dir = tempfile::tempdir()?;
     let engine = Engine::new(EngineConfig::standard(Some(dir.path().join("cache"))))?;
-    let plugin = Embedded::find("tier-spend").context("tier-spend is not built in")?;
-    let module = engine.admit(plugin.component).await?;
-    let spec = ReleaseSpec {
-        slot: "tier".into(),
-        number: 1,
-        module,
-        config: serde_json::from_str(plugin.config)?,
-        grants: Grants::default(),
-        budgets: Budgets::standard(),
-        fallback: Fallback::Skip,
-        previous: None,
-    };
+    let spec = spec(&engine, "tier", "tier-spend").await?;
     let begun = Instant::now();
     let cold = engine.prepare(spec.clone()).await?;
     let prepared_ms = begun.elapsed().as_secs_f64() * 1e3;
@@ -68,8 +60,70 @@ pub(super) async fn measure() -> anyhow::Result<Vec<Figure>> {
         vec![Figure::new("release prepared from the artefact cache", cached_ms, "ms").against(prepared_ms)];
     figures.extend(swaps(&engine, &cold, &release)?);
     figures.extend(calls(&release).await?);
+    figures.push(scores(&engine).await?);
+    figures.push(messages(&engine).await?);
     figures.extend(recording(dir.path())?);
     Ok(figures)
+}
+
+/// A release of a reference plugin as it comes.
+async fn spec(engine: &Engine, slot: &str, plugin: &str) -> anyhow::Result<ReleaseSpec> {
+    let plugin = Embedded::find(plugin).with_context(|| format!("{plugin} is not built in"))?;
+    Ok(ReleaseSpec {
+        slot: slot.into(),
+        number: 1,
+        module: engine.admit(plugin.component).await?,
+        config: serde_json::from_str(plugin.config)?,
+        grants: Grants::default(),
+        budgets: Budgets::of(plugin.kind),
+        fallback: Fallback::Skip,
+        previous: None,
+    })
+}
+
+/// A thousand candidates, half of them bought eight times, in a fresh sandbox each time.
+async fn scores(engine: &Engine) -> anyhow::Result<Figure> {
+    let release = engine.prepare(spec(engine, "score.home", "scorer-rebuy").await?).await?;
+    let as_of = Timestamp::from_second(1_750_000_000)?;
+    let candidate = |number: i64| {
+        let facts = Facts::of(Scope::Candidate)
+            .with(&fact::CANDIDATE_PRODUCT, Value::Text(format!("product-{number}")))
+            .with(&fact::CANDIDATE_CATEGORY, Value::Text(format!("CATEGORY-{}", number % 40)))
+            .with(&fact::CANDIDATE_CLASS, "food".into())
+            .with(&fact::CANDIDATE_PRICE, Value::Integer(9_900))
+            .with(&fact::CANDIDATE_DAYS_OF_SUPPLY, Value::Integer(30 + number % 60))
+            .with(&fact::CANDIDATE_BASKETS, Value::Integer(50 + number))
+            .with(&fact::CANDIDATE_BOUGHT_TOGETHER, Value::Integer(20))
+            .with(&fact::CANDIDATE_CATEGORY_BOUGHT, Value::Integer(number % 5));
+        let day = |days: i64| Timestamp::from_second(1_750_000_000 - days * 86_400);
+        let times = if number % 2 == 0 { 8 } else { 0 };
+        let purchased_at = (0..times).map(|time| day(number % 30 + 30 * time)).collect::<Result<_, _>>()?;
+        Ok(Candidate { facts, purchased_at })
+    };
+    let candidates = (0..1_000).map(candidate).collect::<anyhow::Result<_>>()?;
+    let facts = Facts::of(Scope::Subject).with(&fact::MEMBER_BOUGHT_BASKETS, Value::Integer(500));
+    let request = [ScoreRequest { as_of, facts, candidates }];
+    let mut times = Vec::with_capacity(1_000);
+    for _ in 0..1_000 {
+        let begun = Instant::now();
+        let answered = black_box(release.score(&request).await);
+        times.push(begun.elapsed());
+        let scored = answered.answers.first().and_then(|answer| answer.value()).map_or(0, Vec::len);
+        anyhow::ensure!(scored == 1_000, "{scored} of 1,000 candidates scored: {:?}", answered.fault());
+    }
+    Ok(Figure::new("1,000 candidates scored, p99", percentile_ms(&mut times, 99), "ms"))
+}
+
+/// A message of 2 KiB that may be sent, in a fresh sandbox each time.
+async fn messages(engine: &Engine) -> anyhow::Result<Figure> {
+    let release = engine.prepare(spec(engine, "guard", "guard-ad-law").await?).await?;
+    let text = "【康宁药房】您好，您的订单已发货，预计明天送达，请注意查收。".repeat(24);
+    let draft = [Draft { facts: Facts::of(Scope::Subject), parts: vec![text] }];
+    let passed = release.guard(&draft).await;
+    let clean = passed.answers.first().and_then(|answer| answer.value()).is_some_and(Vec::is_empty);
+    anyhow::ensure!(clean, "the message does not pass: {:?}", passed.fault());
+    let one = micros!(2_000_u32, 1_u32, black_box(release.guard(&draft).await));
+    Ok(Figure::new("message of 2 KiB looked at", one, "µs"))
 }
 
 /// Putting a prepared release to work and taking it back, in memory; the durable way is measured with the orders.

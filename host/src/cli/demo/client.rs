@@ -36,7 +36,6 @@ pub(in crate::cli) enum Reply {
 
 impl Client {
     pub(in crate::cli) fn new(server: String, key: String) -> anyhow::Result<Self> {
-        crate::plugin::use_ring();
         let http = reqwest::Client::builder().timeout(Duration::from_secs(60)).pool_max_idle_per_host(64).build()?;
         Ok(Self {
             http,

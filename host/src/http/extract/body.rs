@@ -122,6 +122,21 @@ impl Payload for Empty {
     }
 }
 
+/// Bytes of any type: what a vendor or a form sends.
+pub(crate) struct Raw(pub(crate) Bytes);
+
+impl Payload for Raw {
+    const BYTES_MAX: usize = JSON_BYTES_MAX;
+
+    fn check_type(_: &HeaderMap) -> Result<(), Problem> {
+        Ok(())
+    }
+
+    fn parse(bytes: Bytes) -> Result<Self, Problem> {
+        Ok(Self(bytes))
+    }
+}
+
 /// The bytes of a plugin module.
 pub(crate) struct Wasm(pub(crate) Bytes);
 

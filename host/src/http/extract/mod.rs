@@ -5,5 +5,5 @@ mod body;
 mod params;
 
 pub(crate) use auth::{Allowed, Authenticated, authenticate, needs};
-pub(crate) use body::{Empty, Fingerprints, InFlightKeys, Json, Once, OnceHeader, Plain, Wasm};
-pub(crate) use params::{IfMatch, IfMatchHeader, PageQuery, Path, Query, hex};
+pub(crate) use body::{Empty, Fingerprints, InFlightKeys, Json, Once, OnceHeader, Plain, Raw, Wasm};
+pub(crate) use params::{IfMatch, IfMatchHeader, PageQuery, Path, Path3, Query, hex};

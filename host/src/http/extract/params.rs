@@ -35,6 +35,36 @@ where
     }
 }
 
+/// The path's three parameters.
+pub(crate) struct Path3<A, B, C>(pub(crate) A, pub(crate) B, pub(crate) C);
+
+impl<A, B, C> FromRequestParts<Api> for Path3<A, B, C>
+where
+    A: FromStr<Err: std::fmt::Display> + Send,
+    B: FromStr<Err: std::fmt::Display> + Send,
+    C: FromStr<Err: std::fmt::Display> + Send,
+{
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, api: &Api) -> Result<Self, Problem> {
+        let malformed = |detail: String| Problem::new(StatusCode::BAD_REQUEST, "malformed-path", detail);
+        let params =
+            RawPathParams::from_request_parts(parts, api).await.map_err(|error| malformed(error.body_text()))?;
+        let mut params = params.iter();
+        Ok(Self(next_param(&mut params)?, next_param(&mut params)?, next_param(&mut params)?))
+    }
+}
+
+fn next_param<'a, T: FromStr<Err: std::fmt::Display>>(
+    params: &mut impl Iterator<Item = (&'a str, &'a str)>,
+) -> Result<T, Problem> {
+    let Some((name, text)) = params.next() else {
+        return Err(Problem::internal(&"the route has too few parameters"));
+    };
+    text.parse()
+        .map_err(|error| Problem::new(StatusCode::BAD_REQUEST, "malformed-path", format!("{name} `{text}`: {error}")))
+}
+
 /// The query's parameters; unknown ones are refused.
 pub(crate) struct Query<T>(pub(crate) T);
 

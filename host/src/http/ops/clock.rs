@@ -13,11 +13,11 @@ use crate::{
         problem::Problem,
         reply::Reply,
     },
-    service::FieldError,
+    service::{FieldError, timers::Pace},
 };
 
-/// Timers fired in one go; the rest follows at once.
-const TIMERS_AT_ONCE: usize = 256;
+/// Touches worked on in one go; the rest follows at once.
+const TOUCHES_AT_ONCE: usize = 1_000;
 
 pub(super) fn routes() -> OpenApiRouter<Api> {
     OpenApiRouter::new().routes(routes!(read, set))
@@ -40,6 +40,8 @@ struct ClockView {
     now: Timestamp,
     /// Timers that moving the clock made due, all fired.
     timers_fired: usize,
+    /// Steps of jobs that became due, all done.
+    job_steps: usize,
 }
 
 /// Reads the server's clock.
@@ -48,10 +50,11 @@ struct ClockView {
     responses((status = 200, body = ClockView)),
 )]
 async fn read(State(api): State<Api>, _: Allowed<needs::Operate>) -> Reply<ClockView> {
-    Reply::ok(ClockView { now: api.services.clock.now(), timers_fired: 0 })
+    Reply::ok(ClockView { now: api.services.clock.now(), timers_fired: 0, job_steps: 0 })
 }
 
-/// Moves a manual clock forward and fires every timer that is due by then before it answers.
+/// Moves a manual clock forward, and does everything that is due by then before it answers: timers, schedules, jobs,
+/// and the messages that follow from them.
 #[utoipa::path(
     put, path = "/ops/v1/clock", tag = "clock", security(("api_key" = ["operate"])),
     request_body = ClockBody,
@@ -73,13 +76,7 @@ async fn set(
         .clock
         .set(body.now)
         .map_err(|error| Problem::new(StatusCode::CONFLICT, "clock-not-manual", error.to_string()))?;
-    let mut timers_fired = 0;
-    loop {
-        let fired = api.services.fire_due_timers(TIMERS_AT_ONCE).await?;
-        timers_fired += fired;
-        if fired < TIMERS_AT_ONCE {
-            break;
-        }
-    }
-    Ok(Reply::ok(ClockView { now: api.services.clock.now(), timers_fired }))
+    let ran = api.services.run_due(Pace::Full, || true).await?;
+    while api.services.ask_for_events().await? + api.services.deliver_due(TOUCHES_AT_ONCE).await? > 0 {}
+    Ok(Reply::ok(ClockView { now: api.services.clock.now(), timers_fired: ran.timers, job_steps: ran.steps }))
 }

@@ -1,11 +1,16 @@
 //! `/ops/v1`: what operators call.
 
+mod backups;
 mod clock;
 mod keys;
 mod modules;
 mod offers;
+mod schedules;
 mod slots;
 mod status;
+mod suppressions;
+mod templates;
+mod touches;
 
 use utoipa_axum::router::OpenApiRouter;
 
@@ -19,5 +24,10 @@ pub(super) fn routes() -> OpenApiRouter<Api> {
         .merge(slots::routes())
         .merge(keys::routes())
         .merge(status::routes())
+        .merge(schedules::routes())
         .merge(clock::routes())
+        .merge(templates::routes())
+        .merge(suppressions::routes())
+        .merge(touches::routes())
+        .merge(backups::routes())
 }

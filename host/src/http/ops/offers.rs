@@ -11,7 +11,7 @@ use crate::{
     domain::{
         member::ExternalId,
         money::BasisPoints,
-        offer::{Funder, FunderShare, OfferClass, Purpose, Validity},
+        offer::{Funder, FunderShare, OfferClass, Purpose, Trigger, Validity},
     },
     http::{
         Api,
@@ -87,6 +87,10 @@ struct NewOfferBody {
     /// Whether a coupon comes back when its order is refunded in full.
     #[serde(default)]
     returns_on_refund: bool,
+    /// What issues a coupon of it by itself: `registration`, or once a year `birthday` or `anniversary`; nothing where
+    /// it is not said.
+    #[schema(schema_with = schema::trigger)]
+    issued_on: Option<Trigger>,
 }
 
 /// Who pays what share.
@@ -138,6 +142,7 @@ async fn define(
         starts_at: body.starts_at,
         ends_at: body.ends_at,
         returns_on_refund: body.returns_on_refund,
+        issued_on: body.issued_on,
     };
     let done = api.services.define_offer(*caller, key, new).await?;
     let (location, revision) = (format!("/ops/v1/offers/{}", done.value.id), done.value.revision);

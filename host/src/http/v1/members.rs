@@ -7,13 +7,16 @@ use utoipa::ToSchema;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use crate::{
-    domain::member::{ExternalId, Profile},
+    domain::{
+        member::{ExternalId, Profile},
+        touch::Language,
+    },
     http::{
         Api,
         extract::{Allowed, Empty, IfMatch, IfMatchHeader, Json, Once, OnceHeader, PageQuery, Path, Query, needs},
         problem::Problem,
         reply::{List, Reply},
-        views::{MemberView, ProfileView, input::present},
+        views::{MemberView, ProfileView, input::present, schema},
     },
     ids::MemberId,
     service::members::{NewMember, ProfileChange},
@@ -37,6 +40,12 @@ struct NewMemberBody {
     /// Personal data; stored sealed under the person's own key.
     #[serde(default)]
     profile: ProfileBody,
+    /// The IANA name of the zone the member lives in; the deployment's where it is not said.
+    #[schema(example = "Asia/Shanghai")]
+    zone: Option<String>,
+    /// The language the member reads; `zh-CN` where it is not said.
+    #[schema(schema_with = schema::language)]
+    language: Option<Language>,
 }
 
 /// Personal data.
@@ -56,7 +65,16 @@ struct ProfileBody {
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 struct MemberChangeBody {
+    #[serde(default)]
     profile: ProfileChangeBody,
+    /// Absent stays, null is the deployment's.
+    #[serde(default, deserialize_with = "present")]
+    #[schema(value_type = Option<String>, example = "Asia/Shanghai")]
+    zone: Option<Option<String>>,
+    /// Absent stays, null is `zh-CN`.
+    #[serde(default, deserialize_with = "present")]
+    #[schema(value_type = Option<String>, example = "zh-CN")]
+    language: Option<Option<Language>>,
 }
 
 /// A change of personal data: what is absent stays, what is null goes.
@@ -90,7 +108,7 @@ async fn create(
 ) -> Result<Reply<MemberView>, Problem> {
     let ProfileBody { name, phone, email, birthday } = body.profile;
     let profile = Profile { name, phone, email, birthday };
-    let new = NewMember { external_id: body.external_id, profile };
+    let new = NewMember { external_id: body.external_id, profile, zone: body.zone, language: body.language };
     let done = api.services.create_member(*caller, key, new).await?;
     let (location, revision) = (format!("/v1/members/{}", done.value.id), done.value.revision);
     Ok(Reply::created(api.show().member(done.value), location).etag(revision).replayed(done.replayed))
@@ -173,8 +191,14 @@ async fn update(
     Once { key, body: Json(body), .. }: Once<Json<MemberChangeBody>>,
 ) -> Result<Reply<MemberView>, Problem> {
     let ProfileChangeBody { name, phone, email, birthday } = body.profile;
-    let change =
-        ProfileChange { name: name.into(), phone: phone.into(), email: email.into(), birthday: birthday.into() };
+    let change = ProfileChange {
+        name: name.into(),
+        phone: phone.into(),
+        email: email.into(),
+        birthday: birthday.into(),
+        zone: body.zone.into(),
+        language: body.language.into(),
+    };
     let if_match = if_match.map(|IfMatch(revision)| revision);
     let done = api.services.update_member(*caller, key, id, if_match, change).await?;
     let revision = done.value.revision;

@@ -1,11 +1,14 @@
 //! `/v1`: what partners call.
 
+mod consents;
 mod coupons;
 mod members;
 mod orders;
 mod points;
 mod products;
 mod quotes;
+mod recommendations;
+mod touches;
 
 use utoipa_axum::router::OpenApiRouter;
 
@@ -20,4 +23,7 @@ pub(super) fn routes() -> OpenApiRouter<Api> {
         .merge(coupons::routes())
         .merge(quotes::routes())
         .merge(orders::routes())
+        .merge(recommendations::routes())
+        .merge(consents::routes())
+        .merge(touches::routes())
 }

@@ -6,7 +6,10 @@ use utoipa::ToSchema;
 
 use super::{MoneyView, Show, schema};
 use crate::{
-    domain::member::{ExternalId, Member, MemberState, Profile, TierCause},
+    domain::{
+        member::{ExternalId, Member, MemberState, Profile, TierCause},
+        touch::Language,
+    },
     ids::{MemberId, PartnerId, PatientId},
 };
 
@@ -35,6 +38,11 @@ pub(crate) struct MemberView {
     lifetime_net_spend: MoneyView,
     /// Orders paid and not refunded in full.
     lifetime_paid_orders: u32,
+    /// The IANA name of the zone the member lives in; null for the deployment's.
+    zone: Option<String>,
+    /// The language the member reads; null for `zh-CN`.
+    #[schema(schema_with = schema::language)]
+    language: Option<Language>,
     /// Moved by every write to the member; also the `ETag`.
     revision: u64,
 }
@@ -85,6 +93,8 @@ impl Show<'_> {
             self_patient: member.self_patient,
             lifetime_net_spend: self.money(member.lifetime_net_spend),
             lifetime_paid_orders: member.lifetime_paid_orders,
+            zone: member.zone,
+            language: member.language,
             revision: member.revision.get(),
         }
     }

@@ -13,8 +13,11 @@ pub(crate) mod plugin;
 mod points;
 mod product;
 mod reason;
+mod recommendation;
+pub(crate) mod schedule;
 pub(crate) mod schema;
 pub(crate) mod status;
+mod touch;
 
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -23,12 +26,17 @@ pub(crate) use self::{
     key::{KeyView, NewKeyView, PartnerView},
     member::{MemberView, ProfileView},
     offer::{CouponView, OfferView},
-    order::{OrderView, QuoteView},
+    order::{OrderView, QuoteView, ReleaseRefView},
     plugin::{ActiveView, ModuleView, ReleaseView, SlotView},
     points::{BalancesView, EntryView},
     product::{ImportedView, ProductView},
     reason::{Show, Texts},
-    status::{LedgerView, StatsView},
+    recommendation::RecommendationsView,
+    status::{LedgerView, StatsView, VerifiedView},
+    touch::{
+        AskedView, ConsentView, ConsentsView, RenderedView, SuppressedAddressView, SuppressedMemberView, TemplateView,
+        TotalsView, TouchView, VariantView,
+    },
 };
 use crate::domain::money::Money;
 

@@ -11,7 +11,7 @@ use crate::{
     domain::{
         fact::Value,
         member::ExternalId,
-        offer::{Coupon, CouponState, Offer, OfferClass, OfferState, Purpose, Validity},
+        offer::{Coupon, CouponState, Offer, OfferClass, OfferState, Purpose, Trigger, Validity},
     },
     ids::{CouponId, MemberId, OfferId, OrderId, PartnerId},
 };
@@ -59,6 +59,9 @@ pub(crate) struct OfferView {
     ends_at: Option<Timestamp>,
     /// Whether a coupon comes back when its order is refunded in full.
     returns_on_refund: bool,
+    /// What issues a coupon of it by itself; nothing where it is null.
+    #[schema(schema_with = schema::trigger)]
+    issued_on: Option<Trigger>,
     #[schema(schema_with = schema::offer_state)]
     state: OfferState,
     /// Moved by every write; also the `ETag`.
@@ -117,6 +120,7 @@ impl Show<'_> {
             starts_at: offer.starts_at,
             ends_at: offer.ends_at,
             returns_on_refund: offer.returns_on_refund,
+            issued_on: offer.issued_on,
             state: offer.state,
             revision: offer.revision.get(),
         }

@@ -19,11 +19,17 @@ macro_rules! choices {
 }
 
 choices! {
+    approval: "draft" "approved" "rejected";
+    channel: "sms" "email" "webhook" "wechat" "app";
+    catch_up: "once" "all" "skip";
     class: "rx" "otc-a" "otc-b" "device" "food" "other";
+    consent_purpose: "health-data" "personalisation" "retargeting" "marketing" "device-readings" "third-party-sharing" "community" "guardian";
     coupon_state: "issued" "held" "redeemed" "expired" "revoked";
     entry_cause: "earned" "activated" "held" "released" "spent" "restored" "clawed-back" "expired" "adjusted" "opening";
     funder: "platform" "brand" "pharmacy";
-    kind: "tier-rule" "earning-rule" "coupon-policy";
+    job_state: "running" "done" "given-up";
+    kind: "tier-rule" "earning-rule" "coupon-policy" "scorer" "content-guard" "channel";
+    language: "zh-CN" "en";
     member_state: "active" "erased";
     offer_class: "member-price" "promotion" "coupon" "delivery";
     offer_state: "live" "paused";
@@ -32,7 +38,11 @@ choices! {
     purpose: "general" "flash-sale" "group-buying" "marketing" "gift" "trial" "mission-reward" "points-gift";
     purse: "pending" "active" "held";
     refund_cause: "change-of-mind" "quality" "fault";
+    shelf: "buy-again" "discover";
+    suppression_cause: "unsubscribed" "hard-bounce" "operator";
+    trigger: "registration" "birthday" "anniversary";
     tier_cause: "registered" "paid" "refunded" "rule-change" "scheduled" "opening";
+    touch_class: "transactional" "care" "content" "marketing";
 }
 
 /// A JSON value of any type.
@@ -45,7 +55,10 @@ mod tests {
     use serde::de::DeserializeOwned;
 
     use super::*;
-    use crate::domain::{member, offer, order, points, product};
+    use crate::{
+        domain::{member, offer, order, points, product, score, touch},
+        reach::{suppression::Cause, template::Approval},
+    };
 
     fn check<T: DeserializeOwned>(name: &str) {
         let (_, values) = ALL.iter().find(|(known, _)| *known == name).expect("a choice");
@@ -60,6 +73,7 @@ mod tests {
 
     #[test]
     fn the_schemas_name_what_the_domain_reads() {
+        check::<crate::service::timers::CatchUp>("catch_up");
         check::<product::Class>("class");
         check::<offer::Funder>("funder");
         check::<member::MemberState>("member_state");
@@ -70,6 +84,14 @@ mod tests {
         check::<offer::Purpose>("purpose");
         check::<points::Purse>("purse");
         check::<order::RefundCause>("refund_cause");
+        check::<score::Shelf>("shelf");
         check::<member::TierCause>("tier_cause");
+        check::<touch::Class>("touch_class");
+        check::<touch::Channel>("channel");
+        check::<touch::ConsentPurpose>("consent_purpose");
+        check::<touch::Language>("language");
+        check::<Approval>("approval");
+        check::<Cause>("suppression_cause");
+        check::<offer::Trigger>("trigger");
     }
 }

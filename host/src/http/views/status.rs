@@ -8,6 +8,7 @@ use utoipa::ToSchema;
 use crate::{
     ledger::verify::{LedgerReport, Totals},
     plugin::ReleaseStats,
+    service::verify::ReferencesReport,
     store::{GROUP_SIZE_BOUNDS, StoreStats},
 };
 
@@ -38,6 +39,32 @@ impl From<LedgerReport> for LedgerView {
         let sound = report.is_sound();
         let LedgerReport { accounts, entries, lots, sum, totals, problem_count, problems } = report;
         Self { sound, accounts, entries, lots, sum, totals: totals.into(), problem_count, problems }
+    }
+}
+
+/// What the books and the rows say.
+#[derive(Serialize, ToSchema)]
+#[schema(as = VerifyReport)]
+pub(crate) struct VerifiedView {
+    /// Whether the books close and every row refers to what is there.
+    sound: bool,
+    ledger: LedgerView,
+    /// Tables read.
+    tables: u64,
+    /// Rows read.
+    rows: u64,
+    /// How many rows refer to what is not there, or cannot be read.
+    problem_count: u64,
+    /// The first hundred of them, in words.
+    problems: Vec<String>,
+}
+
+impl VerifiedView {
+    /// Both reports as one.
+    pub(crate) fn new(ledger: LedgerReport, references: ReferencesReport) -> Self {
+        let sound = ledger.is_sound() && references.is_sound();
+        let ReferencesReport { tables, rows, problem_count, problems } = references;
+        Self { sound, ledger: ledger.into(), tables, rows, problem_count, problems }
     }
 }
 
@@ -150,6 +177,12 @@ pub(crate) struct StoreStatsView {
     read_retries: u64,
     /// Reads that the writer had to answer.
     read_fallbacks: u64,
+    /// Bytes free on the disk; null where it does not tell.
+    free_bytes: Option<u64>,
+    /// Bytes that the store takes on disk; null where it does not tell.
+    disk_bytes: Option<u64>,
+    /// Writes are refused when less than this is free.
+    reserve_bytes: u64,
 }
 
 /// How many groups were of one size.
@@ -238,6 +271,9 @@ impl From<StoreStats> for StoreStatsView {
             reads: stats.reads,
             read_retries: stats.read_retries,
             read_fallbacks: stats.read_fallbacks,
+            free_bytes: stats.free_bytes,
+            disk_bytes: stats.disk_bytes,
+            reserve_bytes: stats.reserve_bytes,
         }
     }
 }

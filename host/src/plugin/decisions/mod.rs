@@ -14,7 +14,7 @@ mod segment;
 use std::{
     collections::BTreeSet,
     fs::{self, File, OpenOptions},
-    io::{self, Write as _},
+    io::{self, Read as _, Write as _},
     os::unix::fs::FileExt as _,
     path::{Path, PathBuf},
     sync::{Mutex, MutexGuard, PoisonError},
@@ -273,6 +273,61 @@ impl Decisions {
             File::open(&self.dir).and_then(|dir| dir.sync_all()).map_err(at(&self.dir))?;
         }
         Ok(old.len())
+    }
+
+    /// Hands every segment to `each`, the oldest first, as far as it is synced. One that is deleted meanwhile is left out.
+    ///
+    /// # Errors
+    ///
+    /// Those of `each`, and [`DecisionsError::Io`].
+    pub fn copy<E: From<DecisionsError>>(
+        &self,
+        mut each: impl FnMut(&str, &mut dyn io::Read) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let (segments, synced) = {
+            let files = self.files();
+            (files.segments.clone(), files.synced)
+        };
+        for segment in segments.range(..=synced.segment) {
+            let path = path_of(&self.dir, *segment);
+            let file = match File::open(&path) {
+                Ok(file) => file,
+                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+                Err(error) => return Err(at(&path)(error).into()),
+            };
+            let bytes = if *segment == synced.segment { synced.offset } else { u64::MAX };
+            let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+            each(name, &mut file.take(bytes))?;
+        }
+        Ok(())
+    }
+
+    /// Deletes the oldest segments, at most so many, that hold no decision from `before` on; the one being written always
+    /// stays. Each is read through first, because clocks go back: the last decision need not be the youngest. Blocks.
+    ///
+    /// # Errors
+    ///
+    /// [`DecisionsError::Io`], and [`DecisionsError::Corrupt`] for a segment that cannot be read, which stays.
+    pub fn forget_before(&self, before: jiff::Timestamp, most: usize) -> Result<usize, DecisionsError> {
+        let (segments, until) = {
+            let files = self.files();
+            (files.segments.iter().copied().collect::<Vec<_>>(), files.synced)
+        };
+        let mut first_kept = None;
+        for segment in segments.into_iter().take(most) {
+            let from = DecisionRef { segment: 0, offset: 0 };
+            let mut records = Iter { log: self, from, until, segments: vec![segment], open: None, link: None };
+            let young = records.find_map(|record| match record {
+                Ok((_, record)) => (record.at >= before).then_some(Ok(())),
+                Err(error) => Some(Err(error)),
+            });
+            match young {
+                Some(Ok(())) => break,
+                Some(Err(error)) => return Err(error),
+                None => first_kept = Some(segment + 1),
+            }
+        }
+        first_kept.map_or(Ok(0), |first| self.retain(first))
     }
 
     /// The segments on disk, the oldest first.

@@ -212,3 +212,25 @@ proptest! {
         }
     }
 }
+
+/// Clocks go back: a segment goes only when everything in it is old.
+#[test]
+fn a_segment_goes_when_its_youngest_decision_is_old() {
+    let dir = dir();
+    let log = Decisions::open(dir.path(), 1_000).expect("opens");
+    let at = |day: i64| Timestamp::from_second(day * 86_400).expect("an instant");
+    let mut places = Vec::new();
+    for (number, day) in [1, 2, 3, 90, 4, 5, 6, 7, 8, 9, 10, 11].into_iter().enumerate() {
+        let decided = DecisionRecord { at: at(day), ..record(number as u128, 300) };
+        places.push((day, log.append(&decided).expect("appends")));
+    }
+    log.sync().expect("syncs");
+    let young = places.iter().find(|(day, _)| *day == 90).expect("was appended").1.segment;
+    assert!(young > 1 && log.segments().len() > 5);
+    let gone = log.forget_before(at(80), 100).expect("deletes");
+    assert_eq!(log.segments()[0], young, "{gone} went");
+    assert_eq!(log.forget_before(at(80), 100).expect("deletes"), 0);
+    assert_eq!(log.forget_before(at(91), 2).expect("deletes"), 2, "at most so many");
+    log.forget_before(at(91), 100).expect("deletes");
+    assert_eq!(log.segments().len(), 1, "the one being written stays");
+}

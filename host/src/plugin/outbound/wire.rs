@@ -39,7 +39,7 @@ pub(in crate::plugin) enum HttpError {
 #[derive(ComponentType, Lift, Clone, Copy, Debug, PartialEq, Eq)]
 #[component(enum)]
 #[repr(u8)]
-#[cfg_attr(not(test), expect(dead_code, reason = "lifted by number; only tests build it by name"))]
+#[cfg_attr(not(test), expect(dead_code, reason = "lifted by number, built by name in tests alone"))]
 pub(in crate::plugin) enum Algorithm {
     #[component(name = "hmac-sha1")]
     HmacSha1,

@@ -1,7 +1,7 @@
 use super::*;
 use crate::{
     events::EVENTS,
-    ids::{Id as _, PartnerId},
+    ids::PartnerId,
     scheduler::TIMERS,
     service::{
         fixture::{Fixture, offer},

@@ -1,13 +1,24 @@
 //! What a profile may hold, and how it is changed.
 
-use jiff::civil::{Date, date};
+use jiff::{
+    civil::{Date, date},
+    tz::TimeZone,
+};
 
-use crate::{domain::member::Profile, service::check::Checks};
+use crate::{
+    domain::{
+        member::{Member, Profile},
+        touch::Language,
+    },
+    service::check::Checks,
+};
 
 /// Characters of a name.
 const NAME_CHARS_MAX: usize = 64;
 /// The longest address for mail there is.
 const EMAIL_BYTES_MAX: usize = 254;
+/// No name of a zone is longer.
+const ZONE_BYTES_MAX: usize = 64;
 /// Nobody alive is older.
 const BIRTHDAY_MIN: Date = date(1900, 1, 1);
 
@@ -59,6 +70,10 @@ pub struct ProfileChange {
     pub email: Change<String>,
     /// Of the birthday.
     pub birthday: Change<Date>,
+    /// Of the zone they live in; no personal data, it lies in the member's own row.
+    pub zone: Change<String>,
+    /// Of the language they read; likewise.
+    pub language: Change<Language>,
 }
 
 impl ProfileChange {
@@ -69,6 +84,18 @@ impl ProfileChange {
         self.email.apply(&mut profile.email);
         self.birthday.apply(&mut profile.birthday);
     }
+
+    /// Changes what lies in the member's own row.
+    pub(super) fn apply_open(self, member: &mut Member) {
+        self.zone.apply(&mut member.zone);
+        self.language.apply(&mut member.language);
+    }
+}
+
+/// Notes a zone that there is not.
+pub(super) fn check_zone(checks: &mut Checks, zone: Option<&str>) {
+    let known = zone.is_none_or(|zone| zone.len() <= ZONE_BYTES_MAX && TimeZone::get(zone).is_ok());
+    checks.require(known, "/zone", "must be an IANA time zone, like Asia/Shanghai");
 }
 
 /// Notes every wrong field of a profile. Messages never repeat what a field holds.
@@ -85,6 +112,7 @@ pub(super) fn check(checks: &mut Checks, profile: &Profile, today: Date) {
 pub(super) fn check_change(checks: &mut Checks, change: &ProfileChange, today: Date) {
     let texts = [&change.name, &change.phone, &change.email].map(|change| change.as_set().map(String::as_str));
     check_fields(checks, texts, change.birthday.as_set().copied(), today);
+    check_zone(checks, change.zone.as_set().map(String::as_str));
 }
 
 fn check_fields(checks: &mut Checks, [name, phone, email]: [Option<&str>; 3], birthday: Option<Date>, today: Date) {

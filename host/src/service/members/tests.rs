@@ -17,7 +17,7 @@ fn external(text: &str) -> Option<ExternalId> {
 }
 
 async fn join(fixture: &Fixture, external_id: Option<ExternalId>) -> Member {
-    let new = NewMember { external_id, profile: wang() };
+    let new = NewMember { external_id, profile: wang(), ..NewMember::default() };
     fixture.services.create_member(fixture.shop, fixture.once(), new).await.expect("joins").value
 }
 
@@ -34,7 +34,7 @@ async fn happened(store: &Store, member: MemberId) -> Vec<What> {
 async fn a_member_joins_in_the_lowest_tier_with_a_sealed_profile() {
     let fixture = Fixture::model(1).await;
     let (services, once) = (&fixture.services, fixture.once());
-    let new = NewMember { external_id: external("c-1"), profile: wang() };
+    let new = NewMember { external_id: external("c-1"), profile: wang(), ..NewMember::default() };
     let done = services.create_member(fixture.shop, once.clone(), new.clone()).await.expect("joins");
     let member = done.value;
     assert!(!done.replayed);
@@ -53,7 +53,7 @@ async fn a_member_joins_in_the_lowest_tier_with_a_sealed_profile() {
 async fn an_external_id_is_taken_once_per_partner() {
     let fixture = Fixture::model(2).await;
     let member = join(&fixture, external("c-1")).await;
-    let new = || NewMember { external_id: external("c-1"), profile: Profile::default() };
+    let new = || NewMember { external_id: external("c-1"), profile: Profile::default(), ..NewMember::default() };
     let refused = fixture.services.create_member(fixture.shop, fixture.once(), new()).await.expect_err("is taken");
     assert_eq!(refused.to_string(), format!("member c-1 exists already, as {}", member.id));
     assert_eq!(refused.code(), "already-exists");
@@ -70,7 +70,7 @@ async fn every_wrong_field_is_named_and_none_is_repeated() {
         email: Some("wang".to_owned()),
         birthday: Some(date(2026, 3, 2)),
     };
-    let new = NewMember { external_id: None, profile };
+    let new = NewMember { external_id: None, profile, ..NewMember::default() };
     let refused = fixture.services.create_member(fixture.shop, fixture.once(), new).await.expect_err("is wrong");
     let text = refused.to_string();
     for pointer in ["/profile/name", "/profile/phone", "/profile/email", "/profile/birthday"] {
@@ -128,7 +128,7 @@ async fn an_erased_member_is_gone_but_for_the_pseudonym() {
 async fn an_erasure_that_was_cut_short_is_finished_by_a_retry() {
     let fixture = Fixture::model(6).await;
     let (services, member) = (&fixture.services, join(&fixture, None).await);
-    services.vault.destroy(member.id, KeyClass::Profile).expect("is destroyed");
+    services.vault.destroy(member.id, KeyClass::Profile, services.clock.now()).expect("is destroyed");
     assert!(matches!(services.member_profile(fixture.shop, member.id).await, Err(Error::Erased)));
     let erased = services.erase_member(fixture.shop, fixture.once(), member.id).await.expect("is erased");
     assert_eq!(erased.value.state, MemberState::Erased);
@@ -140,7 +140,7 @@ async fn partners_see_their_own_members_alone() {
     let services = &fixture.services;
     let mine = join(&fixture, external("c-1")).await;
     let other = Caller { partner: PartnerId::from_bits(99), ..fixture.shop };
-    let new = NewMember { external_id: external("c-2"), profile: Profile::default() };
+    let new = NewMember { external_id: external("c-2"), profile: Profile::default(), ..NewMember::default() };
     let theirs = services.create_member(other, fixture.once(), new).await.expect("joins").value;
     assert!(matches!(services.member(fixture.shop, theirs.id).await, Err(Error::Unknown { what: "member", .. })));
     let erased = services.erase_member(fixture.shop, fixture.once(), theirs.id).await;
@@ -158,7 +158,7 @@ async fn partners_see_their_own_members_alone() {
 #[tokio::test]
 async fn a_key_used_for_another_request_is_refused() {
     let fixture = Fixture::model(8).await;
-    let (once, new) = (fixture.once(), || NewMember { external_id: None, profile: wang() });
+    let (once, new) = (fixture.once(), || NewMember { external_id: None, profile: wang(), ..NewMember::default() });
     fixture.services.create_member(fixture.shop, once.clone(), new()).await.expect("joins");
     let other = Idempotency { fingerprint: [1; 32], ..once };
     assert!(matches!(fixture.services.create_member(fixture.shop, other, new()).await, Err(Error::KeyReused)));

@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 
 use super::{
-    any_member, give_budgets_back, give_stock_back, require, return_coupon, save_member, save_order, seen_order,
+    any_member, give_budgets_back, give_stock_back, require, return_coupon, rows, save_member, save_order, seen_order,
 };
 use crate::{
     domain::order::{Order, OrderState, RefundCause},
@@ -12,7 +12,7 @@ use crate::{
     ledger::lots,
     pricing::refund,
     scheduler::{self, TimerKey, TimerKind},
-    service::{Caller, Done, Error, Idempotency, RefundOrder, Services, tables::ORDERS},
+    service::{Caller, Done, Error, Idempotency, RefundOrder, Services},
     store::Tx,
 };
 
@@ -23,19 +23,24 @@ impl Services {
     ///
     /// [`Error::WrongState`] once it was shipped, [`Error::Unknown`].
     pub async fn cancel(&self, caller: Caller, once: Idempotency, id: OrderId) -> Result<Done<Order>, Error> {
-        if let Some(done) = once.before(&self.store).await? {
+        let key = once.clone();
+        let read = self.store.read(move |tx| match rows::before(&key, tx)? {
+            Some(done) => Ok((done, true)),
+            None => Ok::<_, Error>((Done { value: seen_order(tx, caller, id)?, replayed: false }, false)),
+        });
+        let (done, answered) = read.await?;
+        if answered {
             return Ok(done);
         }
-        let order = self.order(caller, id).await?;
-        require(&order, &[OrderState::Placed, OrderState::Paid], "cancelled")?;
-        if order.state == OrderState::Paid {
+        require(&done.value, &[OrderState::Placed, OrderState::Paid], "cancelled")?;
+        if done.value.state == OrderState::Paid {
             let everything = RefundOrder { cause: RefundCause::ChangeOfMind, lines: None };
             return self.refund_or_cancel(caller, once, id, everything, true).await;
         }
         let now = self.clock.now();
         self.store
             .run(now, move |tx| {
-                once.once(tx, |tx| {
+                rows::once(&once, tx, |tx| {
                     let order = seen_order(tx, caller, id)?;
                     require(&order, &[OrderState::Placed], "cancelled")?;
                     release(tx, order, now)
@@ -51,7 +56,7 @@ impl Services {
 ///
 /// Those of the ledger.
 pub(in crate::service) fn cancel_unpaid(tx: &mut Tx<'_>, id: OrderId, now: Timestamp) -> Result<(), Error> {
-    match tx.get(&ORDERS, &id)? {
+    match rows::get(tx, id)? {
         Some(order) if order.state == OrderState::Placed => release(tx, order, now).map(drop),
         _ => Ok(()),
     }

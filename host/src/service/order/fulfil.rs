@@ -1,6 +1,6 @@
 //! An order leaves and arrives.
 
-use super::{require, save_order, schedule_activation, seen_order};
+use super::{require, rows, save_order, schedule_activation, seen_order};
 use crate::{
     domain::order::{Order, OrderState},
     events::{self, What},
@@ -18,7 +18,7 @@ impl Services {
         let now = self.clock.now();
         self.store
             .run(now, move |tx| {
-                once.once(tx, |tx| {
+                rows::once(&once, tx, |tx| {
                     let mut order = seen_order(tx, caller, id)?;
                     let from = if order.cash_on_delivery { OrderState::Placed } else { OrderState::Paid };
                     require(&order, &[from], "shipped")?;
@@ -41,7 +41,7 @@ impl Services {
         let now = self.clock.now();
         self.store
             .run(now, move |tx| {
-                once.once(tx, |tx| {
+                rows::once(&once, tx, |tx| {
                     let mut order = seen_order(tx, caller, id)?;
                     require(&order, &[OrderState::Shipped], "delivered")?;
                     order.state = OrderState::Delivered;

@@ -10,7 +10,8 @@ mod pay;
 mod place;
 mod quote;
 mod refund;
-mod tier;
+pub(super) mod rows;
+pub(super) mod tier;
 
 pub use pay::PayOrder;
 pub use place::PlaceOrder;
@@ -19,8 +20,9 @@ pub use refund::RefundOrder;
 use jiff::{SignedDuration, Timestamp, ToSpan as _, tz::TimeZone};
 
 use super::{
-    Caller, Error, Page, PageRequest, Services,
-    tables::{COUPONS, COUPONS_OF_MEMBER, MEMBERS, OFFERS, ORDERS, ORDERS_BY_EXTERNAL_ID, ORDERS_OF_MEMBER},
+    Caller, Error, Page, PageRequest, Services, Settings,
+    tables::{COUPONS, COUPONS_OF_MEMBER, MEMBERS, OFFERS, ORDERS_BY_EXTERNAL_ID, ORDERS_OF_MEMBER},
+    timers::notice,
 };
 use crate::{
     domain::{
@@ -42,7 +44,7 @@ const ATTEMPTS_MAX: usize = 8;
 
 /// The order, if the caller may see it.
 fn seen_order(tx: &mut Tx<'_>, caller: Caller, id: OrderId) -> Result<Order, Error> {
-    let order = tx.get(&ORDERS, &id)?.filter(|order| caller.sees(order.partner));
+    let order = rows::get(tx, id)?.filter(|order| caller.sees(order.partner));
     order.ok_or_else(|| Error::unknown("order", id))
 }
 
@@ -67,7 +69,7 @@ fn save_member(tx: &mut Tx<'_>, member: &mut Member) -> Result<(), Error> {
 /// Writes an order at its next revision.
 fn save_order(tx: &mut Tx<'_>, order: &mut Order) -> Result<(), Error> {
     order.revision = order.revision.next();
-    Ok(tx.put(&ORDERS, &order.id, order)?)
+    Ok(rows::save(tx, order)?)
 }
 
 /// Moves a coupon to another state, and in the member's index.
@@ -148,15 +150,21 @@ fn schedule_activation(tx: &mut Tx<'_>, order: &Order) -> Result<(), Error> {
 /// # Errors
 ///
 /// Those of the ledger.
-pub(super) fn activate_points(tx: &mut Tx<'_>, id: OrderId, zone: &TimeZone) -> Result<bool, Error> {
-    let Some(order) = tx.get(&ORDERS, &id)? else { return Ok(false) };
-    let Some(lot) = lot_of(&order, zone) else { return Ok(false) };
+pub(super) fn activate_points(
+    tx: &mut Tx<'_>,
+    id: OrderId,
+    now: Timestamp,
+    settings: &Settings,
+) -> Result<bool, Error> {
+    let Some(order) = rows::unpriced(tx, id)? else { return Ok(false) };
+    let Some(lot) = lot_of(&order, &settings.zone) else { return Ok(false) };
     if crate::ledger::lots::activate(tx, order.member, id, lot.expires_at)?.is_none() {
         return Ok(false);
     }
     let mut member = any_member(tx, order.member)?;
     save_member(tx, &mut member)?;
     scheduler::schedule(tx, TimerKey::new(lot.expires_at, TimerKind::ExpirePoints, order.member))?;
+    notice::for_points(tx, order.member, lot.expires_at, now, settings)?;
     events::append(tx, order.member, [events::What::PointsActivated(id)])?;
     Ok(true)
 }

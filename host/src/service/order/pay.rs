@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 
 use super::{
-    ATTEMPTS_MAX, any_member, move_coupon, require, save_member, save_order, schedule_activation, seen_order,
+    ATTEMPTS_MAX, any_member, move_coupon, require, rows, save_member, save_order, schedule_activation, seen_order,
     tier::{Judged, judge},
 };
 use crate::{
@@ -39,12 +39,18 @@ pub struct PayOrder {
     pub amount: Money,
 }
 
-/// What is known when the payment is judged.
-struct Snapshot {
-    order: Order,
-    member: Member,
-    sealed: Option<Vec<u8>>,
-    totals: Totals,
+/// What is known when a payment or a refund is judged.
+pub(super) struct Snapshot {
+    pub(super) order: Order,
+    pub(super) member: Member,
+    pub(super) sealed: Option<Vec<u8>>,
+    pub(super) totals: Totals,
+}
+
+/// What a step finds when it begins: its own answer of before, or what there is to judge.
+pub(super) enum Known {
+    Answer(Done<Order>),
+    Snapshot(Snapshot),
 }
 
 /// What the payment changes.
@@ -69,23 +75,41 @@ impl Services {
         id: OrderId,
         ask: PayOrder,
     ) -> Result<Done<Order>, Error> {
-        if let Some(done) = once.before(&self.store).await? {
-            return Ok(done);
-        }
         for _ in 0..ATTEMPTS_MAX {
-            let now = self.clock.now();
-            let day = day_number(now, &self.settings.zone);
-            let snapshot = self.store.read(move |tx| read_snapshot(tx, caller, id, day)).await?;
-            check(&snapshot.order, &ask)?;
-            let change = self.judge_payment(snapshot, &ask, now, day).await?;
-            let once = once.clone();
-            let done = self.store.run(now, move |tx| once.once(tx, |tx| commit(tx, &change))).await;
-            match done {
+            match self.try_pay(caller, &once, id, &ask).await {
                 Err(Error::Busy) => {}
+                Err(error) => {
+                    self.store.settle().await?;
+                    return Err(error);
+                }
                 done => return done,
             }
         }
         Err(Error::Busy)
+    }
+
+    /// One attempt; [`Error::Busy`] if the member or the order moved meanwhile.
+    async fn try_pay(
+        &self,
+        caller: Caller,
+        once: &Idempotency,
+        id: OrderId,
+        ask: &PayOrder,
+    ) -> Result<Done<Order>, Error> {
+        let now = self.clock.now();
+        let day = day_number(now, &self.settings.zone);
+        let key = once.clone();
+        let snapshot = match self.store.peek(move |tx| read_snapshot(tx, caller, &key, id, day)).await? {
+            Known::Answer(done) => {
+                self.store.settle().await?;
+                return Ok(done);
+            }
+            Known::Snapshot(snapshot) => snapshot,
+        };
+        check(&snapshot.order, ask)?;
+        let change = self.judge_payment(snapshot, ask, now, day).await?;
+        let once = once.clone();
+        self.store.run(now, move |tx| rows::once(&once, tx, |tx| commit(tx, &change))).await
     }
 
     /// Asks the earning rule and the tier rule, and works out everything that the transaction will write.
@@ -155,10 +179,20 @@ pub(super) fn purchase(order: &Order, member: &Facts, goods: Money, at: Timestam
     Activity { as_of: at, facts, lines: lines.collect() }
 }
 
-fn read_snapshot(tx: &mut Tx<'_>, caller: Caller, id: OrderId, day: i32) -> Result<Snapshot, Error> {
+pub(super) fn read_snapshot(
+    tx: &mut Tx<'_>,
+    caller: Caller,
+    once: &Idempotency,
+    id: OrderId,
+    day: i32,
+) -> Result<Known, Error> {
+    if let Some(done) = rows::before(once, tx)? {
+        return Ok(Known::Answer(done));
+    }
     let order = seen_order(tx, caller, id)?;
     let member = any_member(tx, order.member)?;
-    Ok(Snapshot { totals: facts::totals(tx, &member, day)?, sealed: sealed_profile(tx, member.id)?, order, member })
+    let (totals, sealed) = (facts::totals(tx, &member, day)?, sealed_profile(tx, member.id)?);
+    Ok(Known::Snapshot(Snapshot { order, member, sealed, totals }))
 }
 
 fn check(order: &Order, ask: &PayOrder) -> Result<(), Error> {
@@ -202,7 +236,7 @@ fn commit(tx: &mut Tx<'_>, change: &Change) -> Result<Order, Error> {
 
 /// [`Error::Busy`] if the order or the member is no longer as it was read.
 pub(super) fn unmoved(tx: &mut Tx<'_>, order: &Order, member: &Member) -> Result<(), Error> {
-    let stored = tx.get(&crate::service::tables::ORDERS, &order.id)?.map(|order| order.revision);
+    let stored = rows::unpriced(tx, order.id)?.map(|order| order.revision);
     let same = stored == Some(order.revision) && any_member(tx, member.id)?.revision == member.revision;
     if same { Ok(()) } else { Err(Error::Busy) }
 }

@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 
-use super::{ATTEMPTS_MAX, active_member, move_coupon, quote, save_member, used_offers};
+use super::{ATTEMPTS_MAX, active_member, move_coupon, quote, rows, save_member, used_offers};
 use crate::{
     domain::{
         member::{ExternalId, Revision},
@@ -21,7 +21,7 @@ use crate::{
     scheduler::{self, TimerKey, TimerKind},
     service::{
         Caller, Done, Error, Idempotency, Services,
-        tables::{COUPONS, OFFERS, ORDERS, ORDERS_BY_EXTERNAL_ID, ORDERS_OF_MEMBER, QUOTES},
+        tables::{COUPONS, OFFERS, ORDERS_BY_EXTERNAL_ID, ORDERS_OF_MEMBER, PLACED_QUOTES, QUOTES},
     },
     store::Tx,
 };
@@ -62,13 +62,11 @@ impl Services {
     /// [`Error::QuoteChanged`] with a fresh quote if the member moved or an offer lost its budget since;
     /// [`Error::QuoteExpired`], [`Error::QuotePlaced`], [`Error::OutOfStock`], [`Error::Taken`], [`Error::Unknown`].
     pub async fn place(&self, caller: Caller, once: Idempotency, ask: PlaceOrder) -> Result<Done<Order>, Error> {
-        if let Some(done) = once.before(&self.store).await? {
-            return Ok(done);
-        }
         let now = self.clock.now();
         let (id, until) = (self.ids.ordered(now), now.checked_add(self.settings.order_holds).ok());
         let quote = ask.quote;
-        let placed = self.store.run(now, move |tx| once.once(tx, |tx| commit(tx, caller, &ask, id, now, until))).await;
+        let placed =
+            self.store.run(now, move |tx| rows::once(&once, tx, |tx| commit(tx, caller, &ask, id, now, until))).await;
         match placed {
             Ok(done) => Ok(done),
             Err(NotPlaced::Refused(error)) => Err(error),
@@ -115,8 +113,8 @@ fn commit(
     now: Timestamp,
     until: Option<Timestamp>,
 ) -> Result<Order, NotPlaced> {
-    let mut quote = quote::seen_quote(tx, caller, ask.quote)?;
-    if let Some(order) = quote.placed {
+    let quote = quote::seen_quote(tx, caller, ask.quote)?;
+    if let Some(order) = tx.get(&PLACED_QUOTES, &quote.id)? {
         return Err(Error::QuotePlaced { quote: quote.id, order }.into());
     }
     if quote.expires_at <= now {
@@ -141,9 +139,8 @@ fn commit(
         move_coupon(tx, coupon, CouponState::Held(id))?;
     }
     order.draws = hold_points(tx, &order, now)?;
-    write(tx, &order)?;
-    quote.placed = Some(id);
-    tx.put(&QUOTES, &quote.id, &quote)?;
+    write(tx, &mut order)?;
+    tx.put(&PLACED_QUOTES, &quote.id, &id)?;
     save_member(tx, &mut member)?;
     Ok(order)
 }
@@ -217,7 +214,7 @@ fn hold_points(tx: &mut Tx<'_>, order: &Order, now: Timestamp) -> Result<Vec<Dra
     }
 }
 
-fn write(tx: &mut Tx<'_>, order: &Order) -> Result<(), NotPlaced> {
+fn write(tx: &mut Tx<'_>, order: &mut Order) -> Result<(), NotPlaced> {
     if let Some(name) = &order.external_id {
         let key = (order.partner, name.as_str().to_owned());
         if let Some(other) = tx.get(&ORDERS_BY_EXTERNAL_ID, &key)? {
@@ -225,7 +222,7 @@ fn write(tx: &mut Tx<'_>, order: &Order) -> Result<(), NotPlaced> {
         }
         tx.put(&ORDERS_BY_EXTERNAL_ID, &key, &order.id)?;
     }
-    tx.put(&ORDERS, &order.id, order)?;
+    rows::create(tx, order)?;
     tx.put(&ORDERS_OF_MEMBER, &(order.member, order.id), &())?;
     if let Some(until) = order.hold_until {
         scheduler::schedule(tx, TimerKey::new(until, TimerKind::UnpaidOrder, order.id))?;

@@ -60,7 +60,8 @@ impl Services {
         cart: Cart,
     ) -> Result<Done<Quote>, Error> {
         check_cart(&cart)?;
-        if let Some(done) = once.before::<QuoteId>(&self.store).await? {
+        let key = once.clone();
+        if let Some(done) = self.store.peek(move |tx| key.look_up::<QuoteId>(tx)).await? {
             let value = self.get_quote(caller, done.value).await?;
             return Ok(Done { value, replayed: true });
         }
@@ -88,8 +89,23 @@ impl Services {
         self.store.read(move |tx| seen_quote(tx, caller, id)).await
     }
 
-    /// Prices a cart without storing anything. `gone` lists offers whose budget turned out to be used up.
+    /// Prices a cart without storing anything; a refusal is durable, a price only once it is stored. `gone` lists offers
+    /// whose budget turned out to be used up.
     pub(super) async fn price(
+        &self,
+        caller: Caller,
+        member: MemberId,
+        cart: Cart,
+        gone: &[OfferId],
+    ) -> Result<Quote, Error> {
+        let priced = self.price_unsettled(caller, member, cart, gone).await;
+        if priced.is_err() {
+            self.store.settle().await?;
+        }
+        priced
+    }
+
+    async fn price_unsettled(
         &self,
         caller: Caller,
         member: MemberId,
@@ -99,7 +115,7 @@ impl Services {
         let now = self.clock.now();
         let today = day_number(now, &self.settings.zone);
         let (asked, limit) = (cart.clone(), self.settings.coupons_per_quote);
-        let snapshot = self.store.read(move |tx| read_snapshot(tx, caller, member, &asked, now, today, limit)).await?;
+        let snapshot = self.store.peek(move |tx| read_snapshot(tx, caller, member, &asked, now, today, limit)).await?;
         check_snapshot(&snapshot, &cart)?;
         let mut rules = Rules::new(self);
         let tier = rules.held_tier(&snapshot.member)?;
@@ -123,7 +139,6 @@ impl Services {
             tier: tier.code.to_string(),
             releases,
             decision,
-            placed: None,
         })
     }
 

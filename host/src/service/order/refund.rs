@@ -3,8 +3,9 @@
 use jiff::Timestamp;
 
 use super::{
-    ATTEMPTS_MAX, any_member, give_budgets_back, give_stock_back, lot_of, pay, return_coupon, save_member, save_order,
-    seen_order,
+    ATTEMPTS_MAX, give_budgets_back, give_stock_back, lot_of,
+    pay::{self, Known, Snapshot},
+    return_coupon, rows, save_member, save_order,
     tier::{Judged, judge},
 };
 use crate::{
@@ -20,7 +21,7 @@ use crate::{
     pricing::refund::{self, RefundPlan},
     service::{
         Caller, Done, Error, Idempotency, Services,
-        facts::{self, Totals, change_day, day_number, sealed_profile},
+        facts::{self, change_day, day_number},
         rules::Rules,
         tables::{COUPONS, OFFERS},
     },
@@ -34,14 +35,6 @@ pub struct RefundOrder {
     pub cause: RefundCause,
     /// Pairs of line and quantity; everything that is left where none are named.
     pub lines: Option<Vec<(u16, u32)>>,
-}
-
-/// What is known when the refund is judged.
-struct Snapshot {
-    order: Order,
-    member: Member,
-    sealed: Option<Vec<u8>>,
-    totals: Totals,
 }
 
 /// What the refund changes.
@@ -85,17 +78,19 @@ impl Services {
         ask: RefundOrder,
         cancel: bool,
     ) -> Result<Done<Order>, Error> {
-        if let Some(done) = once.before(&self.store).await? {
-            return Ok(done);
-        }
         for _ in 0..ATTEMPTS_MAX {
             let now = self.clock.now();
             let today = day_number(now, &self.settings.zone);
-            let snapshot = self.store.read(move |tx| read_snapshot(tx, caller, id, today)).await?;
+            let key = once.clone();
+            let known = self.store.read(move |tx| pay::read_snapshot(tx, caller, &key, id, today)).await?;
+            let snapshot = match known {
+                Known::Answer(done) => return Ok(done),
+                Known::Snapshot(snapshot) => snapshot,
+            };
             let plan = check(&snapshot.order, &ask, cancel)?;
             let change = self.judge_refund(snapshot, plan, ask.cause, cancel, now, today).await?;
             let once = once.clone();
-            let done = self.store.run(now, move |tx| once.once(tx, |tx| commit(tx, &change))).await;
+            let done = self.store.run(now, move |tx| rows::once(&once, tx, |tx| commit(tx, &change))).await;
             match done {
                 Err(Error::Busy) => {}
                 done => return done,
@@ -162,12 +157,6 @@ impl Services {
         };
         Ok(left.minus(due.min(left))?)
     }
-}
-
-fn read_snapshot(tx: &mut Tx<'_>, caller: Caller, id: OrderId, today: i32) -> Result<Snapshot, Error> {
-    let order = seen_order(tx, caller, id)?;
-    let member = any_member(tx, order.member)?;
-    Ok(Snapshot { totals: facts::totals(tx, &member, today)?, sealed: sealed_profile(tx, member.id)?, order, member })
 }
 
 /// Whether the order and its items can be refunded for this cause.

@@ -15,17 +15,17 @@ use crate::{
 };
 
 /// What the tier rule says of a member, and what follows.
-pub(super) struct Judged {
+pub(in crate::service) struct Judged {
     /// The tier to store.
-    pub(super) tier: HeldTier,
+    pub(in crate::service) tier: HeldTier,
     /// Whether its code differs from the one stored.
-    pub(super) moved: bool,
+    pub(in crate::service) moved: bool,
 }
 
 /// Asks the tier rule with the facts as they will be. Where the release is not the one that gave the stored tier, the
 /// rule is also asked with the facts as they were: what only the new rule explains is a `rule-change`, and a demotion by
 /// it waits unless the release says otherwise.
-pub(super) async fn judge(
+pub(in crate::service) async fn judge(
     rules: &mut Rules<'_>,
     member: &Member,
     before: Facts,

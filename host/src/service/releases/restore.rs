@@ -3,9 +3,11 @@
 use std::collections::BTreeMap;
 
 use super::{
-    COUPON_SLOT, EARNING_SLOT, NewRelease, TIER_SLOT, activate::Target, known_release, latest, put_module, put_release,
+    COUPON_SLOT, EARNING_SLOT, GUARD_SLOT, NewRelease, SCORE_SLOT, TIER_SLOT, activate::Target, known_release, latest,
+    put_module, put_release,
 };
 use crate::{
+    domain::rule::Kind,
     plugin::{
         Fallback, Grants, ModuleDigest,
         embedded::{EMBEDDED, Embedded},
@@ -18,8 +20,13 @@ use crate::{
 };
 
 /// The rules of a new deployment: the slot and the reference plugin in it.
-const FIRST_RULES: [(&str, &str); 3] =
-    [(TIER_SLOT, "tier-spend"), (EARNING_SLOT, "earning-standard"), (COUPON_SLOT, "coupon-standard")];
+const FIRST_RULES: [(&str, &str); 5] = [
+    (TIER_SLOT, "tier-spend"),
+    (EARNING_SLOT, "earning-standard"),
+    (COUPON_SLOT, "coupon-standard"),
+    (SCORE_SLOT, "scorer-rebuy"),
+    (GUARD_SLOT, "guard-ad-law"),
+];
 
 impl Services {
     /// Makes every release that the store calls live answer again; takes in the reference plugins that came with the
@@ -74,7 +81,7 @@ impl Services {
             config,
             grants: Grants { personal: true, ..Grants::default() },
             budgets: None,
-            fallback: Fallback::Skip,
+            fallback: if plugin.kind == Kind::ContentGuard { Fallback::FailClosed } else { Fallback::Skip },
             tier_map: BTreeMap::new(),
             demote_now: false,
         };

@@ -73,7 +73,13 @@ async fn a_new_deployment_has_the_reference_rules() {
     let fixture = Fixture::model(1).await;
     let slots = fixture.services.slots().await.expect("slots");
     let names: Vec<_> = slots.iter().map(|slot| (slot.name.as_str(), slot.kind, slot.active.number)).collect();
-    let expected = [("coupon", Kind::CouponPolicy, 1), ("earning", Kind::EarningRule, 1), ("tier", Kind::TierRule, 1)];
+    let expected = [
+        ("coupon", Kind::CouponPolicy, 1),
+        ("earning", Kind::EarningRule, 1),
+        ("guard", Kind::ContentGuard, 1),
+        ("score.home", Kind::Scorer, 1),
+        ("tier", Kind::TierRule, 1),
+    ];
     assert_eq!(names, expected);
     let modules = fixture.services.list_modules(PageRequest::default()).await.expect("a page").rows;
     assert_eq!(modules.len(), EMBEDDED.len());

@@ -24,6 +24,10 @@ pub(super) struct Case {
     pub lines: Vec<Named>,
     #[serde(default)]
     pub offers: Vec<Named>,
+    #[serde(default)]
+    pub candidates: Vec<CandidateCase>,
+    #[serde(default)]
+    pub parts: Vec<String>,
     pub message: Option<super::channel::CaseMessage>,
     pub incoming: Option<super::channel::CaseIncoming>,
     #[serde(default)]
@@ -31,6 +35,16 @@ pub(super) struct Case {
     #[serde(default)]
     pub exchange: Vec<super::script::Step>,
     pub expect: Json,
+}
+
+/// A candidate of a scorer's case.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct CandidateCase {
+    #[serde(default)]
+    pub facts: Named,
+    #[serde(default)]
+    pub purchased_at: Vec<jiff::Timestamp>,
 }
 
 /// The values that a call passes by position, of those that a case gives by name.

@@ -4,8 +4,10 @@ use std::collections::BTreeSet;
 
 use crate::{
     ReasonCode,
+    content_guard::Finding,
     coupon_policy::{Outcome, Proposal},
-    types::{Description, Reason},
+    scorer::Score,
+    types::{Description, Parameter, Reason},
 };
 
 /// Panics if a description breaks a limit: this is wrong whatever the case.
@@ -44,6 +46,39 @@ pub(super) fn check_reasons(reasons: &[Reason], codes: &[ReasonCode]) -> Result<
         let shown = placeholders(code.en).last().map_or(0, |last| last + 1);
         if reason.parameters.len() != shown || shown > 8 {
             return Err(format!("`{}` has {} parameters, its texts show {shown}", code.code, reason.parameters.len()));
+        }
+    }
+    Ok(())
+}
+
+/// Each candidate at most once, each value a number that can be compared.
+pub(super) fn check_scores(scores: &[Score], candidates: usize) -> Result<(), String> {
+    let mut seen = BTreeSet::new();
+    for Score { candidate, value, .. } in scores {
+        if *candidate as usize >= candidates {
+            return Err(format!("candidate {candidate} of {candidates} does not exist"));
+        }
+        if !seen.insert(candidate) {
+            return Err(format!("candidate {candidate} is scored twice"));
+        }
+        if !value.is_finite() {
+            return Err(format!("the score of candidate {candidate} is {value}, must be finite"));
+        }
+    }
+    Ok(())
+}
+
+/// At most 32 findings, each a piece of a part, cut between characters, with the phrase as its first parameter.
+pub(super) fn check_findings(findings: &[Finding], parts: &[String]) -> Result<(), String> {
+    if findings.len() > 32 {
+        return Err(format!("{} findings, at most 32", findings.len()));
+    }
+    for finding in findings {
+        let part = parts.get(usize::from(finding.part)).ok_or("a part that is not there")?;
+        let piece = part.get(finding.start as usize..finding.end as usize).filter(|piece| !piece.is_empty());
+        piece.ok_or(format!("{finding:?} is no piece of part {}", finding.part))?;
+        if !matches!(finding.reason.parameters.first(), Some(Parameter::Text(phrase)) if !phrase.is_empty()) {
+            return Err(format!("the first parameter of {finding:?} is not the phrase"));
         }
     }
     Ok(())

@@ -4,16 +4,24 @@ use serde_json::{Value as Json, json};
 
 use super::{
     case::{Case, Named, positional, reason_json},
-    contract::{check_description, check_proposal, check_reasons, is_name},
+    contract::{check_description, check_findings, check_proposal, check_reasons, check_scores, is_name},
     refused, run,
 };
 use crate::{
-    CouponPolicy, EarningRule, Facts, Terms, TierRule,
-    bindings::exports::galenic::plugin::coupon_policy::Cart as WireCart,
-    config, coupon_policy,
+    ContentGuard, CouponPolicy, EarningRule, Facts, Scorer, Terms, TierRule,
+    bindings::exports::galenic::plugin::{
+        content_guard::Draft as WireDraft,
+        coupon_policy::Cart as WireCart,
+        scorer::{Candidate as WireCandidate, Request as WireRequest},
+    },
+    config, content_guard,
+    content_guard::Finding,
+    coupon_policy,
     coupon_policy::{Outcome, Proposal},
     earning_rule,
     earning_rule::Activity,
+    scorer,
+    scorer::{Score, Shelf},
     tier_rule,
     tier_rule::{Column, Subject, Tier},
     types::{Reason, Value, ValueType},
@@ -185,6 +193,76 @@ fn outcome(proposal: &Proposal) -> Json {
         }
         Outcome::Delivery(amount) => json!({ "outcome": "delivery", "amount": amount }),
     }
+}
+
+/// Runs the cases of a scorer; `config` is the configuration of those that bring none.
+///
+/// # Panics
+///
+/// If a case fails or the scorer breaks the contract, with everything that differs.
+pub fn scorer<T: Scorer>(config: &str, cases: &str) {
+    check_description(&scorer::describe::<T>(), T::REASONS);
+    run(config, cases, |case, config| {
+        let scorer = match config::parse(config).and_then(T::configure) {
+            Ok(scorer) => scorer,
+            Err(errors) => return Ok(refused(&errors)),
+        };
+        let mut candidates = Vec::with_capacity(case.candidates.len());
+        for candidate in &case.candidates {
+            candidates.push(WireCandidate {
+                facts: facts::<T::Candidate>(&candidate.facts)?,
+                purchased_at: candidate.purchased_at.iter().map(|at| at.as_millisecond()).collect(),
+            });
+        }
+        let (as_of, facts) = (case.as_of.as_millisecond(), facts::<T::Facts>(&case.facts)?);
+        let scores = only(scorer::evaluate(&scorer, vec![WireRequest { as_of, facts, candidates }]))?;
+        check_scores(&scores, case.candidates.len())?;
+        ranked(scores).iter().map(|score| score_json::<T>(score)).collect()
+    });
+}
+
+/// As the host shows them: the highest first, then in the order of the candidates.
+fn ranked(mut scores: Vec<Score>) -> Vec<Score> {
+    scores.sort_by(|one, other| other.value.total_cmp(&one.value).then(one.candidate.cmp(&other.candidate)));
+    scores
+}
+
+fn score_json<T: Scorer>(score: &Score) -> Result<Json, String> {
+    let shelf = match score.shelf {
+        Shelf::BuyAgain => "buy-again",
+        Shelf::Discover => "discover",
+    };
+    let value = (score.value * 1e4).round() / 1e4;
+    let reasons = reasons(&score.reasons, T::REASONS)?;
+    Ok(json!({ "candidate": score.candidate, "shelf": shelf, "value": value, "reasons": reasons }))
+}
+
+/// Runs the cases of a content guard; `config` is the configuration of those that bring none.
+///
+/// # Panics
+///
+/// If a case fails or the guard breaks the contract, with everything that differs.
+pub fn content_guard<T: ContentGuard>(config: &str, cases: &str) {
+    check_description(&content_guard::describe::<T>(), T::REASONS);
+    run(config, cases, |case, config| {
+        let guard = match config::parse(config).and_then(T::configure) {
+            Ok(guard) => guard,
+            Err(errors) => return Ok(refused(&errors)),
+        };
+        let draft = WireDraft { facts: facts::<T::Facts>(&case.facts)?, parts: case.parts.clone() };
+        let findings = only(content_guard::check(&guard, vec![draft]))?;
+        check_findings(&findings, &case.parts)?;
+        findings.iter().map(|finding| finding_json::<T>(finding, &case.parts)).collect()
+    });
+}
+
+fn finding_json<T: ContentGuard>(finding: &Finding, parts: &[String]) -> Result<Json, String> {
+    let part = parts.get(usize::from(finding.part));
+    let text = part.and_then(|part| part.get(finding.start as usize..finding.end as usize));
+    let reason = reasons(std::slice::from_ref(&finding.reason), T::REASONS)?;
+    Ok(json!({
+        "part": finding.part, "start": finding.start, "end": finding.end, "text": text, "reason": reason[0],
+    }))
 }
 
 fn facts<F: Facts>(named: &Named) -> Result<Vec<Value>, String> {

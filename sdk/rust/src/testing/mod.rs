@@ -23,6 +23,8 @@
 //! | `facts` | facts by name; one that is left out or `null` is absent | `{}` |
 //! | `lines` | for each cart line its `line.…` facts by name (earning rules, coupon policies) | `[]` |
 //! | `offers` | for each offer its terms by name (coupon policies) | `[]` |
+//! | `candidates` | for each candidate `{"facts": {…}, "purchased_at": […]}`: its `candidate.…` facts by name and when the member bought it, newest first (scorers) | `[]` |
+//! | `parts` | what the reader of the message sees (content guards) | `[]` |
 //! | `message` | for channels: what is to be sent; `key` is `0123456789abcdef` twice, `class` `transactional` and `language` `zh-CN` where they are left out | |
 //! | `incoming` | for channels: a vendor's report: `method` (`POST`), `target`, `headers`, `body` (text, or JSON) | |
 //! | `secrets` | for channels: the secrets of the case by name | `{}` |
@@ -39,6 +41,8 @@
 //! | tier-rule | `{"tier": "bronze", "reasons": […]}`, the tier by its code |
 //! | earning-rule | `{"points": 158, "pending_days": 7, "valid_months": 12, "reasons": […]}` |
 //! | coupon-policy | a list, for each offer one of: `{"outcome": "declined", "reasons": […]}`, `{"outcome": "shared", "amount": 2000, "lines": [0, 1], …}`, `{"outcome": "lines", "amounts": [[0, 500], [2, 80]], …}`, `{"outcome": "delivery", "amount": 600, …}`; `{"refused": ["/amount"]}` where `check-terms` refuses the offer at exactly these pointers |
+//! | scorer | a list, the highest value first and equal ones in the order of the candidates: `{"candidate": 0, "shelf": "buy-again", "value": 1.25, "reasons": […]}`; values are rounded to four places and always spelled with a point: `2.0` |
+//! | content-guard | a list of findings as the guard gave them: `{"part": 0, "start": 6, "end": 12, "text": "根治", "reason": ["absolute-term", …]}`; `text` is the piece of the part |
 //! | channel | of a message `{"outcome": "accepted", "provider_id": "…"}`, or `rejected`, `retry`, `unknown` with `code` and `message`; of a report `{"status": 200, "body": "…", "receipts": […]}` or `{"unbelieved": "why"}`; of neither the traits `{"address": "phone", "deduplicates": false, "templates_only": true}` |
 //! | any | `{"refused": ["/tiers/0/from"]}` where `configure` refuses the configuration at exactly these pointers |
 //!
@@ -57,7 +61,8 @@
 //! # What is checked besides
 //!
 //! The limits of the contract (`wit/v0`): names, sizes, unique codes, the number of parameters against the placeholders of
-//! both texts, no negative award, no discount above what the lines cost. For tier rules also that bulk evaluation by
+//! both texts, no negative award, no discount above what the lines cost, no candidate scored twice, no finding that begins
+//! or ends inside a character. For tier rules also that bulk evaluation by
 //! columns agrees with single verdicts, at the facts of every case and at their neighbours.
 
 mod case;
@@ -68,7 +73,7 @@ pub(crate) mod script;
 
 use case::{Case, compare};
 pub use channel::channel;
-pub use kinds::{coupon_policy, earning_rule, tier_rule};
+pub use kinds::{content_guard, coupon_policy, earning_rule, scorer, tier_rule};
 use serde_json::{Value as Json, json};
 
 use crate::types::FieldError;

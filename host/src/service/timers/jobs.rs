@@ -1,0 +1,314 @@
+//! Schedules and the jobs they start.
+//!
+//! One job of a name runs at a time: an occurrence that comes while the last one's job runs waits for its end. Jobs take
+//! turns, a step each, and due timers go first, so that a long job keeps nobody waiting.
+
+use std::collections::BTreeMap;
+
+use jiff::{SignedDuration, Timestamp};
+
+use super::{TIMERS_AT_ONCE, is_no_fault_of_the_work};
+use crate::{
+    domain::member::{Member, MemberState},
+    events::{self, What},
+    ids::MemberId,
+    scheduler::{
+        CatchUp, Cron,
+        jobs::{self, Job, STEP_ROWS_MAX, Step},
+        leases::{self, Token},
+        schedules::{self, Definition},
+    },
+    service::{Error, Services, facts::day_number, tables::MEMBERS},
+    store::{Key as _, Scan, StoreError, Tx},
+};
+
+/// How long a job's lease lasts without a step.
+const LEASE_LASTS: SignedDuration = SignedDuration::from_mins(1);
+/// Rounds of one run: timers, schedules, a step of each job.
+const ROUNDS_MAX: usize = 100_000;
+
+/// What runs by schedule.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum JobKind {
+    /// Says to every member that it is member day.
+    MemberDay,
+    /// Evaluates every member's tier.
+    Tiers,
+    /// Deletes old decisions.
+    Decisions,
+    /// Deletes old answers to idempotency keys.
+    Idempotency,
+}
+
+impl JobKind {
+    const ALL: [Self; 4] = [Self::MemberDay, Self::Tiers, Self::Decisions, Self::Idempotency];
+
+    /// The name of the schedule and of the job.
+    pub(super) const fn name(self) -> &'static str {
+        match self {
+            Self::MemberDay => "member-day",
+            Self::Tiers => "tiers",
+            Self::Decisions => "decisions",
+            Self::Idempotency => "idempotency",
+        }
+    }
+
+    /// The schedule as it is made; an operator may change it.
+    ///
+    /// Every member day is told, also late: the event names its day, and whoever writes to members lets a past one go.
+    /// A night that was missed needs no second evaluation.
+    const fn schedule(self) -> (&'static str, CatchUp, u32) {
+        match self {
+            Self::MemberDay => ("0 9 15 * *", CatchUp::All, 0),
+            Self::Tiers => ("0 3 * * *", CatchUp::Once, 600),
+            Self::Decisions => ("30 3 * * *", CatchUp::Once, 600),
+            Self::Idempotency => ("45 3 * * *", CatchUp::Once, 600),
+        }
+    }
+}
+
+/// How fast jobs go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pace {
+    /// No job deals with more members than the configured second's worth; the next run goes on.
+    Measured,
+    /// Until everything is done: where a manual clock stands still meanwhile.
+    Full,
+}
+
+/// What a run did.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Ran {
+    /// Timers that were due.
+    pub timers: usize,
+    /// Occurrences of schedules.
+    pub schedules: usize,
+    /// Steps of jobs.
+    pub steps: usize,
+    /// Whether nothing is left to do now, as far as the pace allows.
+    pub idle: bool,
+}
+
+impl Ran {
+    fn count(&self) -> usize {
+        self.timers + self.schedules + self.steps
+    }
+}
+
+/// Lets one run after the other happen in this process; between processes leases decide.
+#[derive(Debug, Default)]
+pub struct JobRunner(tokio::sync::Mutex<()>);
+
+/// A job's step that is to be done.
+#[derive(Clone, Debug)]
+pub(super) struct Turn {
+    pub(super) kind: JobKind,
+    pub(super) job: Job,
+    pub(super) now: Timestamp,
+    token: Token,
+}
+
+impl Services {
+    /// Makes the schedules that are missing; what an operator changed stays.
+    ///
+    /// # Errors
+    ///
+    /// Those of the store.
+    pub async fn ensure_schedules(&self) -> Result<(), Error> {
+        let now = self.clock.now();
+        for kind in JobKind::ALL {
+            let (expression, catch_up, jitter_seconds) = kind.schedule();
+            let expression: Cron = expression.parse().map_err(schedules::ScheduleError::Bad)?;
+            let definition = Definition { expression, zone: None, catch_up, jitter_seconds };
+            let zone = self.settings.zone.clone();
+            let run = self
+                .store
+                .run(now, move |tx| schedules::ensure(tx, kind.name(), &definition, now, &zone).map_err(Error::from));
+            run.await?;
+        }
+        Ok(())
+    }
+
+    /// Does everything that is due by the clock, while `go_on` says so: timers, schedules and the jobs they start.
+    ///
+    /// # Errors
+    ///
+    /// Those of the store. A timer or step that fails is no error of the run: it is noted and tried again later.
+    pub async fn run_due(&self, pace: Pace, go_on: impl Fn() -> bool) -> Result<Ran, Error> {
+        let _alone = self.jobs.0.lock().await;
+        let mut ran = Ran::default();
+        let mut left: BTreeMap<JobKind, u64> = BTreeMap::new();
+        let mut tokens: BTreeMap<JobKind, Token> = BTreeMap::new();
+        for _ in 0..ROUNDS_MAX {
+            let before = ran.count();
+            loop {
+                let fired = self.fire_due_timers(TIMERS_AT_ONCE).await?;
+                ran.timers += fired;
+                if fired < TIMERS_AT_ONCE || !go_on() {
+                    break;
+                }
+            }
+            ran.schedules += self.fire_schedules().await?;
+            for kind in self.ready_jobs().await? {
+                let left = left.entry(kind).or_insert(u64::from(self.settings.schedule.members_per_second));
+                if *left == 0 || !go_on() {
+                    continue;
+                }
+                if let Some(step) = self.step(kind, &mut tokens).await? {
+                    ran.steps += 1;
+                    if pace == Pace::Measured {
+                        *left = left.saturating_sub(step.rows.max(1));
+                    }
+                }
+            }
+            if ran.count() == before {
+                ran.idle = true;
+                break;
+            }
+            if !go_on() {
+                break;
+            }
+        }
+        Ok(ran)
+    }
+
+    /// Starts the jobs of schedules that are due; how many.
+    async fn fire_schedules(&self) -> Result<usize, Error> {
+        let now = self.clock.now();
+        let due = self.store.read(move |tx| schedules::due(tx, now)).await;
+        let due: Vec<String> = due.map_err(|error: StoreError| Error::Store(error))?;
+        let mut fired = 0;
+        for kind in JobKind::ALL.into_iter().filter(|kind| due.iter().any(|name| name == kind.name())) {
+            let zone = self.settings.zone.clone();
+            let run = self.store.run(now, move |tx| {
+                if jobs::is_running(tx, kind.name())? {
+                    return Ok::<_, Error>(false);
+                }
+                let Some(occurrence) = schedules::take(tx, kind.name(), now, &zone)? else { return Ok(false) };
+                jobs::begin(tx, kind.name(), occurrence, now)?;
+                Ok(true)
+            });
+            match run.await {
+                Ok(true) => fired += 1,
+                Ok(false) => {}
+                Err(error) if is_no_fault_of_the_work(&error) => return Err(error),
+                Err(error) => tracing::error!(schedule = kind.name(), %error, "a schedule cannot fire"),
+            }
+        }
+        Ok(fired)
+    }
+
+    async fn ready_jobs(&self) -> Result<Vec<JobKind>, Error> {
+        let now = self.clock.now();
+        let read = self.store.read(move |tx| {
+            let mut ready = Vec::new();
+            for kind in JobKind::ALL {
+                if jobs::ready(tx, kind.name(), now)?.is_some() {
+                    ready.push(kind);
+                }
+            }
+            Ok::<_, Error>(ready)
+        });
+        read.await
+    }
+
+    /// Does a job's next step; `None` if another does, or it failed.
+    async fn step(&self, kind: JobKind, tokens: &mut BTreeMap<JobKind, Token>) -> Result<Option<Step>, Error> {
+        let now = self.clock.now();
+        let (holder, held) = (self.settings.schedule.node.clone(), tokens.get(&kind).copied());
+        let claim = self.store.run(now, move |tx| {
+            let Some(job) = jobs::ready(tx, kind.name(), now)? else { return Ok(None) };
+            let token = match held {
+                Some(token) => leases::holds(tx, kind.name(), token)?.then_some(token),
+                None => leases::take(tx, kind.name(), &holder, now, LEASE_LASTS)?,
+            };
+            Ok::<_, Error>(token.map(|token| Turn { kind, job, now, token }))
+        });
+        let Some(turn) = claim.await? else { return Ok(None) };
+        tokens.insert(kind, turn.token);
+        let done = match kind {
+            JobKind::MemberDay => self.tell_member_day(turn.clone()).await,
+            JobKind::Tiers => self.evaluate_page(turn.clone()).await,
+            JobKind::Decisions => self.sweep_decisions(turn.clone()).await,
+            JobKind::Idempotency => self.sweep_idempotency(turn.clone()).await,
+        };
+        match done {
+            Ok(Some(step)) => {
+                if step.next.is_none() {
+                    tokens.remove(&kind);
+                }
+                Ok(Some(step))
+            }
+            Ok(None) => {
+                tracing::warn!(job = kind.name(), "the lease was lost: another goes on");
+                Ok(None)
+            }
+            Err(error) if is_no_fault_of_the_work(&error) => Err(error),
+            Err(error) => self.step_failed(turn, &error).await.map(|()| None),
+        }
+    }
+
+    async fn step_failed(&self, turn: Turn, error: &Error) -> Result<(), Error> {
+        let (name, why) = (turn.kind.name(), error.to_string());
+        tracing::error!(job = name, error = why, "a step failed");
+        let now = turn.now;
+        let run = self.store.run(now, move |tx| {
+            if leases::holds(tx, name, turn.token)? && jobs::fail(tx, name, &turn.job, &why, now)? {
+                tracing::error!(job = name, "the job was given up");
+            }
+            Ok::<_, Error>(())
+        });
+        run.await
+    }
+
+    /// Commits a step with what `work` writes; `None` if the lease was lost or the job moved on without us.
+    pub(super) async fn commit_step(
+        &self,
+        turn: Turn,
+        work: impl Fn(&mut Tx<'_>) -> Result<Step, Error> + Send + 'static,
+    ) -> Result<Option<Step>, Error> {
+        let (name, now) = (turn.kind.name(), turn.now);
+        let run = self.store.run(now, move |tx| {
+            if !leases::renew(tx, name, turn.token, now, LEASE_LASTS)? || !jobs::is_at(tx, name, &turn.job)? {
+                return Ok(None);
+            }
+            let step = work(tx)?;
+            jobs::advance(tx, name, &turn.job, &step, now)?;
+            if step.next.is_none() {
+                leases::release(tx, name, turn.token)?;
+            }
+            Ok(Some(step))
+        });
+        run.await
+    }
+
+    /// Tells a page of members that it is member day: those who had joined by then.
+    async fn tell_member_day(&self, turn: Turn) -> Result<Option<Step>, Error> {
+        let (cursor, occurrence) = (turn.job.cursor.clone(), turn.job.occurrence);
+        let day = day_number(occurrence, &self.settings.zone);
+        let commit = self.commit_step(turn, move |tx| {
+            let (members, mut step) = members_page(tx, cursor.as_deref())?;
+            for member in members {
+                if member.state == MemberState::Active && member.registered_at <= occurrence {
+                    events::append(tx, member.id, [What::MemberDay(day)])?;
+                    step.changed += 1;
+                }
+            }
+            Ok(step)
+        });
+        commit.await
+    }
+}
+
+/// The members of a job's next page, and the step that they make.
+pub(super) fn members_page(tx: &mut Tx<'_>, cursor: Option<&[u8]>) -> Result<(Vec<Member>, Step), StoreError> {
+    let scan = Scan::all().limit(STEP_ROWS_MAX);
+    let scan = match cursor.and_then(MemberId::from_bytes) {
+        Some(last) => scan.after(&last),
+        None => scan,
+    };
+    let rows = tx.scan(&MEMBERS, &scan)?;
+    let next = rows.last().filter(|_| rows.len() == STEP_ROWS_MAX).map(|(id, _)| id.to_bytes());
+    let step = Step { next, rows: rows.len() as u64, changed: 0 };
+    Ok((rows.into_iter().map(|(_, member)| member).collect(), step))
+}
