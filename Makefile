@@ -5,10 +5,11 @@ SHELL := /bin/bash
 
 .PHONY: setup build demo test lint doc bench fmt
 
-setup: ## install what is missing: the wasm target, the linter's and formatter's components
+setup: ## install what is missing: the wasm target, the linter's and formatter's components, an SMTP server for the tests
 	@rustup target list --installed | grep -qx wasm32-unknown-unknown || rustup target add wasm32-unknown-unknown
 	@cargo clippy --version >/dev/null 2>&1 || rustup component add clippy
 	@cargo fmt --version >/dev/null 2>&1 || rustup component add rustfmt
+	@python3 -c 'import aiosmtpd' 2>/dev/null || python3 -m pip install -q --break-system-packages aiosmtpd || { apt-get update -qq && apt-get install -y -qq python3-aiosmtpd; }
 	@command -v cc >/dev/null || { apt-get update -qq && apt-get install -y -qq gcc; }
 
 build: setup ## the release binary, reference plugins built in

@@ -26,6 +26,8 @@ pub(crate) struct Guest {
     pub(crate) pages: u32,
     /// More functions, for the bodies to call.
     pub(crate) functions: String,
+    /// What it imports.
+    pub(crate) imports: String,
 }
 
 /// A tier: its code and its benefits by name and integer.
@@ -86,7 +88,48 @@ impl Guest {
             columns: EVALUATE_COLUMNS.to_owned(),
             pages: 2,
             functions: String::new(),
+            imports: String::new(),
         }
+    }
+
+    /// A channel whose `send` is `evaluate`; it may call `$fetch`, and answer with what lies at 128.
+    pub(crate) fn channel(send: &str) -> Self {
+        Self {
+            imports: "(import \"galenic:plugin/outbound-http@0.1.0\" \"fetch\" (func $fetch
+                (param i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32)))"
+                .to_owned(),
+            evaluate: send.to_owned(),
+            ..Self::new("channel")
+        }
+    }
+
+    /// A channel that asks for a URL with one header, and says what came of it: accepted for any answer, else a retry
+    /// whose code is the first letter of the error and whose message is the error's.
+    pub(crate) fn fetching(url: &str, header: (&str, &str)) -> Self {
+        let data = |at: u32, text: &str| {
+            let bytes: String = text.bytes().map(|byte| format!("\\{byte:02x}")).collect();
+            format!("(data (i32.const {at}) \"{bytes}\")")
+        };
+        let functions =
+            [data(512, "GET"), data(520, "dutb+"), data(528, header.0), data(560, header.1), data(640, url)];
+        let send = format!(
+            "(i32.store (i32.const 600) (i32.const 528)) (i32.store (i32.const 604) (i32.const {name}))
+             (i32.store (i32.const 608) (i32.const 560)) (i32.store (i32.const 612) (i32.const {value}))
+             (call $fetch (i32.const 512) (i32.const 3) (i32.const 640) (i32.const {url}) (i32.const 600) (i32.const 1)
+                 (i32.const 0) (i32.const 0) (i32.const 0) (i32.const 0) (i32.const 64))
+             (if (i32.load8_u (i32.const 64)) (then
+                 (i32.store8 (i32.const 128) (i32.const 2))
+                 (i32.store (i32.const 132) (i32.add (i32.const 520) (i32.load8_u (i32.const 68))))
+                 (i32.store (i32.const 136) (i32.const 1))
+                 (if (i32.and (i32.ne (i32.load8_u (i32.const 68)) (i32.const 2)) (i32.ne (i32.load8_u (i32.const 68)) (i32.const 4)))
+                     (then (i32.store (i32.const 140) (i32.load (i32.const 72)))
+                           (i32.store (i32.const 144) (i32.load (i32.const 76)))))))
+             (i32.const 128)",
+            name = header.0.len(),
+            value = header.1.len(),
+            url = url.len(),
+        );
+        Self { functions: functions.concat(), ..Self::channel(&send) }
     }
 
     /// A tier rule over lifetime net spend: bronze, and silver from 199.00.
@@ -161,13 +204,20 @@ impl Guest {
             format!("(func (export \"{interface}#{name}\") {signature} {body})\n")
         };
         let list = "(param $ptr i32) (param $len i32) (result i32)";
-        let call = if self.kind == "content-guard" { "check" } else { "evaluate" };
-        let mut functions = function("describe", "(result i32)", &self.describe)
-            + &function("configure", list, &self.configure)
-            + &function(call, list, &self.evaluate)
-            + &format!(
+        let mut functions =
+            function("describe", "(result i32)", &self.describe) + &function("configure", list, &self.configure);
+        if self.kind == "channel" {
+            let report = "(param i32 i32 i32 i32 i32 i32 i32 i32 i64 i32 i32) (result i32)";
+            functions += &function("traits", "(result i32)", "(i32.const 0)");
+            functions += &function("send", "(param $message i32) (result i32)", &self.evaluate);
+            functions += &function("parse-receipt", report, "(unreachable)");
+        } else {
+            let call = if self.kind == "content-guard" { "check" } else { "evaluate" };
+            functions += &function(call, list, &self.evaluate);
+            functions += &format!(
                 "(func (export \"cabi_post_{interface}#{call}\") (param i32) (global.set $heap (i32.const $base)))\n"
             );
+        }
         if self.kind == "tier-rule" {
             functions += &function("tiers", "(result i32)", &format!("(i32.const {tiers})"));
             functions += &function("evaluate-columns", &format!("(param i64) {list}"), &self.columns);
@@ -178,7 +228,7 @@ impl Guest {
         }
         let base = image.end().next_multiple_of(16);
         let text = format!(
-            "(module
+            "(module {imports}
                 (memory (export \"memory\") {pages})
                 (global $heap (mut i32) (i32.const {base}))
                 (func $realloc (export \"cabi_realloc\") (param i32 i32) (param $align i32) (param $size i32) (result i32)
@@ -193,6 +243,7 @@ impl Guest {
                     (local.get $at))
                 {more} {functions}
                 (data (i32.const {DATA}) \"{data}\"))",
+            imports = self.imports,
             more = self.functions,
             pages = self.pages,
             data = image.escaped(),

@@ -4,7 +4,9 @@
 
 mod app;
 mod backup;
+mod channels;
 mod conventions;
+mod corpus;
 mod guest;
 mod hostile;
 mod operator;
@@ -17,3 +19,4 @@ mod shop;
 mod store_crash;
 mod swaps;
 mod tidy;
+mod vendor;

@@ -326,9 +326,11 @@ async fn the_reference_plugins_answer_their_cases() {
         let module = engine.admit(plugin.component).await.expect("the plugin is admitted");
         assert_eq!((&*module.description().name, module.kind()), (plugin.name, plugin.kind));
         let config: Json = serde_json::from_str(plugin.config).expect("the configuration is JSON");
-        let release =
-            engine.prepare(ReleaseSpec { config: config.clone(), ..spec(&module, 1) }).await.expect("prepares");
-        assert!(release.snapshotted(), "{} starts from a snapshot", plugin.name);
+        if plugin.kind != Kind::Channel {
+            let spec = ReleaseSpec { config: config.clone(), ..spec(&module, 1) };
+            let release = engine.prepare(spec).await.expect("prepares");
+            assert!(release.snapshotted(), "{} starts from a snapshot", plugin.name);
+        }
         match run_cases(&engine, &module, &config, plugin.cases).await {
             Ok(report) => assert!(report.cases > 5 && report.failures.is_empty(), "{}: {report:#?}", plugin.name),
             Err(error) => panic!("{}: {error}", plugin.name),

@@ -49,6 +49,9 @@ pub(super) enum PluginCommand {
         /// Its configuration, JSON.
         #[arg(long, value_name = "FILE")]
         config: Option<PathBuf>,
+        /// What it may see and, for channels, reach, JSON.
+        #[arg(long, value_name = "FILE")]
+        grants: Option<PathBuf>,
         /// For tier rules: a tier code of earlier releases and the code that stands for it.
         #[arg(long = "map-tier", value_name = "OLD=NEW", value_parser = pair)]
         map_tier: Vec<(String, String)>,
@@ -83,10 +86,11 @@ pub(super) async fn run(command: PluginCommand) -> anyhow::Result<ExitCode> {
         PluginCommand::Push { file, server } => {
             say!("{}", push(&server.connect()?, &file).await?);
         }
-        PluginCommand::Release { slot, module, config, map_tier, fallback, no_activate, server } => {
+        PluginCommand::Release { slot, module, config, grants, map_tier, fallback, no_activate, server } => {
             let tier_map: Json = map_tier.into_iter().map(|(old, new)| (old, Json::String(new))).collect();
             let release = json!({
                 "config": config.map_or_else(|| Ok(json!({})), |file| read_json(&file))?,
+                "grants": grants.map_or_else(|| Ok(json!({})), |file| read_json(&file))?,
                 "tier_map": tier_map,
                 "fallback": fallback,
             });
@@ -161,7 +165,7 @@ async fn check(file: &Path, config: Option<&Path>, cases: Option<&Path>) -> anyh
         fallback: Fallback::Skip,
         previous: None,
     };
-    let release = engine.prepare(spec).await.with_context(|| format!("with {}", config.display()))?;
+    let release = engine.rehearse(spec).await.with_context(|| format!("with {}", config.display()))?;
     let tiers: Vec<String> = release.tiers().iter().map(|tier| tier.code.to_string()).collect();
     if !tiers.is_empty() {
         say!("tiers {}", tiers.join(", "));

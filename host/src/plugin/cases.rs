@@ -17,7 +17,7 @@ use super::{
     engine::Engine,
     module::{FieldError, Module},
     outbound::Step,
-    release::{Fallback, Purpose, Release, ReleaseError, ReleaseSpec},
+    release::{Fallback, Release, ReleaseError, ReleaseSpec},
 };
 use crate::domain::{
     fact::{self, Facts, Scope, Value, ValueType},
@@ -140,7 +140,7 @@ async fn configure(engine: &Engine, module: &Arc<Module>, config: &Json) -> Resu
         fallback: Fallback::FailClosed,
         previous: None,
     };
-    match engine.prepare_as(spec, Purpose::Cases).await {
+    match engine.rehearse(spec).await {
         Ok(release) => Ok(Ok(release)),
         Err(ReleaseError::Config(fields)) => Ok(Err(fields)),
         Err(other) => Err(other.to_string()),

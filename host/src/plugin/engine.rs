@@ -188,7 +188,17 @@ impl Engine {
         self.prepare_as(spec, Purpose::Service).await
     }
 
-    pub(super) async fn prepare_as(&self, spec: ReleaseSpec, purpose: Purpose) -> Result<Arc<Release>, ReleaseError> {
+    /// The same without asking for the grants that a channel needs: to see whether a configuration is right. Such a
+    /// release reaches only what it was granted, which may be nothing.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Engine::prepare`], but for missing grants.
+    pub async fn rehearse(&self, spec: ReleaseSpec) -> Result<Arc<Release>, ReleaseError> {
+        self.prepare_as(spec, Purpose::Rehearsal).await
+    }
+
+    async fn prepare_as(&self, spec: ReleaseSpec, purpose: Purpose) -> Result<Arc<Release>, ReleaseError> {
         let shared = Arc::clone(&self.0);
         let prepared = tokio::task::spawn_blocking(move || release::prepare(&shared, spec, purpose)).await;
         prepared.unwrap_or_else(|error| Err(ReleaseError::Host(error.to_string())))

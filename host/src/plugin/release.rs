@@ -142,8 +142,8 @@ fn list(fields: &[FieldError]) -> String {
 pub(super) enum Purpose {
     /// To answer. Whatever it imports must be granted.
     Service,
-    /// To run a plugin's cases, which bring along what its vendor would answer.
-    Cases,
+    /// To be looked at, or to run cases that bring along what a vendor would answer.
+    Rehearsal,
 }
 
 /// The fallback, with whatever it needs to answer.

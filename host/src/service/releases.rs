@@ -452,11 +452,12 @@ fn spec(row: &StoredRelease, module: Arc<Module>, fallback: Fallback, previous: 
     }
 }
 
-/// A refused configuration is a wrong request, field by field; everything else is the plugin's affair.
+/// A refused configuration or grant is a wrong request, field by field; everything else is the plugin's affair.
 fn refused(error: ReleaseError) -> Error {
     let field = |field: crate::plugin::FieldError| FieldError::new(format!("/config{}", field.pointer), field.message);
     match error {
         ReleaseError::Config(fields) => Error::Invalid(fields.into_iter().map(field).collect()),
+        ReleaseError::Grant { pointer, why } => Error::field(pointer, why),
         other => PluginRefusal::from(other).into(),
     }
 }

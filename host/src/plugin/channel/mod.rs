@@ -304,11 +304,16 @@ fn accept_report(received: wire::Received) -> Result<Received, Fault> {
 /// At most `max` bytes of a text, without control characters.
 fn bounded(text: &str, max: usize) -> String {
     let mut shown = String::with_capacity(text.len().min(max));
-    for letter in text.chars().flat_map(|letter| letter.escape_debug()) {
-        if shown.len() + letter.len_utf8() > max {
+    for letter in text.chars() {
+        let start = shown.len();
+        match letter {
+            '\'' | '"' | '\\' => shown.push(letter),
+            _ => shown.extend(letter.escape_debug()),
+        }
+        if shown.len() > max {
+            shown.truncate(start);
             break;
         }
-        shown.push(letter);
     }
     shown
 }
@@ -325,7 +330,7 @@ mod tests {
     fn notes_are_cut_and_carry_no_control_characters() {
         assert_eq!(bounded("短信\n已发", 100), "短信\\n已发");
         assert_eq!(bounded(&"药".repeat(300), 512).len(), 510);
-        assert_eq!(bounded("\u{1b}[31m", 100), "\\u{1b}[31m");
+        assert_eq!(bounded("\u{1b}[31m'a' \\", 100), "\\u{1b}[31m'a' \\");
         assert_eq!(hexadecimal([0xab; 16]), "ab".repeat(16));
     }
 }

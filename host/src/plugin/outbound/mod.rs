@@ -37,6 +37,8 @@ use crate::domain::rule::Kind;
 
 /// Outbound calls within one call of a channel.
 const CALLS_MAX: u32 = 16;
+/// Hosts, and secrets, that one release can be granted.
+const GRANTS_MAX: usize = 16;
 
 /// Finds the addresses of a name.
 pub type Lookup = Arc<dyn Fn(&str) -> io::Result<Vec<IpAddr>> + Send + Sync>;
@@ -183,6 +185,9 @@ impl Egress {
                 "/grants/secrets",
                 "the plugin imports secrets; grant those it signs with by their names".to_owned(),
             );
+        }
+        if grants.http.len() > GRANTS_MAX || grants.secrets.len() > GRANTS_MAX {
+            return wrong("/grants", format!("at most {GRANTS_MAX} hosts and {GRANTS_MAX} secrets"));
         }
         for (at, grant) in grants.http.iter().enumerate() {
             if let Err(why) = http::check_grant(grant) {
