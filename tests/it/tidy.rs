@@ -62,7 +62,17 @@ const KNOWS: &[(&str, &[&str])] = &[
     (
         "cli",
         &[
-            "app", "backup", "clock", "domain", "http", "ids", "ledger", "members", "plugin", "reach", "scheduler",
+            "app",
+            "backup",
+            "clock",
+            "domain",
+            "http",
+            "ids",
+            "ledger",
+            "members",
+            "plugin",
+            "reach",
+            "scheduler",
             "service",
             "store",
         ],
