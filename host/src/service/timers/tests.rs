@@ -22,8 +22,7 @@ use crate::{
 };
 
 pub(super) async fn join(fixture: &Fixture, birthday: Option<jiff::civil::Date>) -> MemberId {
-    let new =
-        NewMember { external_id: None, profile: Profile { birthday, ..Profile::default() }, ..NewMember::default() };
+    let new = NewMember { profile: Profile { birthday, ..Profile::default() }, ..NewMember::default() };
     fixture.services.create_member(fixture.shop, fixture.once(), new).await.expect("joins").value.id
 }
 
