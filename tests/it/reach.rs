@@ -128,10 +128,15 @@ async fn ask(app: &TestApp, member: &str, template: &str, dedupe: &str, product:
 
 /// The touch once its state is the one waited for.
 async fn until(app: &TestApp, touch: &str, state: &str) -> Json {
+    found(app, touch, |touch| touch["state"] == state).await
+}
+
+/// The touch once it is as waited for.
+async fn found(app: &TestApp, touch: &str, fits: impl Fn(&Json) -> bool) -> Json {
     let looking = async {
         loop {
             let touch = app.shop.get(&format!("/v1/touches/{touch}")).await.expect(200);
-            if touch["state"] == state {
+            if fits(&touch) {
                 return touch;
             }
         }
@@ -272,9 +277,8 @@ async fn a_gateway_that_fails_is_tried_again_with_the_same_key() {
     gateway.say(429);
     gateway.say(500);
     let touch = ask(&app, &member, "paid", "a", "x").await;
-    for wait in [6, 30] {
-        let looked = until(&app, &touch, "pending");
-        looked.await;
+    for (attempts, wait) in [(1, 6), (2, 30)] {
+        found(&app, &touch, |touch| touch["state"] == "pending" && touch["attempts"] == attempts).await;
         app.wait(jiff::SignedDuration::from_secs(wait)).await;
     }
     let sent = until(&app, &touch, "sent").await;
