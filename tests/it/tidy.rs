@@ -13,7 +13,7 @@ const FUNCTION_LINES_MAX: usize = 70;
 /// Crates that one room alone may name.
 const OWNED: &[(&str, &[&str])] = &[
     ("axum", &["http/"]),
-    ("hyper", &["http/"]),
+    ("hyper", &["http/", "cli/demo/"]),
     ("utoipa", &["http/"]),
     ("croner", &["scheduler/"]),
     ("sled", &["store/"]),

@@ -69,7 +69,8 @@ impl Drop for Gateway {
 
 impl Gateway {
     pub(super) async fn start(secret: String) -> anyhow::Result<Self> {
-        let listener = TcpListener::bind((std::net::Ipv4Addr::LOCALHOST, 0)).await.context("no port for the gateway")?;
+        let listener =
+            TcpListener::bind((std::net::Ipv4Addr::LOCALHOST, 0)).await.context("no port for the gateway")?;
         let address = listener.local_addr()?;
         let memory = Arc::new(Mutex::new(Memory::default()));
         let task = tokio::spawn(serve(listener, Arc::clone(&memory), secret.into()));
@@ -168,7 +169,11 @@ fn check(head: &hyper::http::request::Parts, body: &[u8], secret: &str) -> anyho
     let fields: BTreeMap<String, String> = fields(head.uri.query().unwrap_or("")).collect();
     let field = |name: &str| fields.get(name).cloned().with_context(|| format!("no {name}"));
     ensure!(field("PhoneNumbers")?.len() >= 11 && !field("SignName")?.is_empty(), "no number or no signature");
-    Ok(Sms { key: field("OutId")?, template: field("TemplateCode")?, nonce: header("x-acs-signature-nonce")?.to_owned() })
+    Ok(Sms {
+        key: field("OutId")?,
+        template: field("TemplateCode")?,
+        nonce: header("x-acs-signature-nonce")?.to_owned(),
+    })
 }
 
 /// The query in the order of its names, as it is encoded.

@@ -2,11 +2,15 @@
 //!
 //! The demo starts the server in this process on a free port, on a clock that it moves by quarters of a day. Everything
 //! of one quarter happens concurrently, except that each member does one thing after the other. Half-way the tier rule and
-//! the coupon policy are swapped while that quarter's orders flow.
+//! the coupon policy are swapped while that quarter's orders flow. Timers fire as the clock moves, and members are written
+//! to through a loopback SMS gateway and a real SMTP server. At the end the year is counted again from its orders.
 
 pub(super) mod client;
+mod gateway;
 mod history;
+mod messages;
 pub(super) mod operator;
+mod recount;
 mod report;
 mod shop;
 
@@ -26,6 +30,7 @@ use tokio::task::JoinSet;
 
 use self::{
     history::History,
+    messages::Vendors,
     operator::Operator,
     report::Report,
     shop::{Shop, Task},
@@ -45,6 +50,8 @@ const CONCURRENT_MAX: usize = 64;
 const SHIPPED_AFTER: u64 = 2;
 const DELIVERED_AFTER: u64 = 6;
 const REFUNDED_AFTER: u64 = 20;
+/// How long the clock goes on after the last order, in ticks.
+const SETTLING_TICKS: u64 = 20;
 
 /// What to replay.
 #[derive(Args)]
@@ -72,8 +79,9 @@ pub(super) async fn run(args: DemoArgs) -> anyhow::Result<ExitCode> {
     let taken = data.read_dir().is_ok_and(|mut entries| entries.next().is_some());
     ensure!(!taken, "{} is not empty: the demo needs a directory of its own", data.display());
     let begun = Instant::now();
-    let (server, secret) = start(data.clone(), history.orders[0].at).await?;
-    let report = replay(&server, history, &secret).await;
+    let vendors = Vendors::start().await?;
+    let (server, secret) = start(data.clone(), history.orders[0].at, &vendors).await?;
+    let report = replay(&server, history, &secret, &vendors).await;
     server.stop().await.context("the server did not stop in order")?;
     let report = report?;
     report.print(begun.elapsed(), args.json);
@@ -87,7 +95,7 @@ pub(super) async fn run(args: DemoArgs) -> anyhow::Result<ExitCode> {
 }
 
 /// The server, and the operator's key.
-async fn start(data: PathBuf, at: Timestamp) -> anyhow::Result<(Running, String)> {
+async fn start(data: PathBuf, at: Timestamp, vendors: &Vendors) -> anyhow::Result<(Running, String)> {
     let mut config = Config::standard();
     config.store.data = data;
     config.store.cache_mb = 128;
@@ -95,7 +103,8 @@ async fn start(data: PathBuf, at: Timestamp) -> anyhow::Result<(Running, String)
     config.limits.requests_per_second = 0;
     super::start_log(&config.log)?;
     let secret: String = Ids::random().bytes::<32>().iter().map(|byte| format!("{byte:02x}")).collect();
-    let secrets = Secrets { operator_key: Some(secret.clone()), master_key: None, ..Secrets::default() };
+    let mut secrets = Secrets { operator_key: Some(secret.clone()), ..Secrets::default() };
+    vendors.configure(&mut config, &mut secrets);
     let app = App::open(config, &secrets, Clock::manual(at), Ids::seeded(history::SEED)).await?;
     Ok((app.start(SocketAddr::from(([127, 0, 0, 1], 0))).await?, secret))
 }
@@ -103,10 +112,12 @@ async fn start(data: PathBuf, at: Timestamp) -> anyhow::Result<(Running, String)
 /// What is to be done at each tick: the member's index and the task, in order for each member.
 type Agenda = BTreeMap<u64, Vec<(usize, Task)>>;
 
-async fn replay(server: &Running, history: History, secret: &str) -> anyhow::Result<Report> {
+async fn replay(server: &Running, history: History, secret: &str, vendors: &Vendors) -> anyhow::Result<Report> {
     let operator = Operator::new(format!("http://{}", server.address()), secret)?;
     let partner = operator.partner("shop").await?;
     let welcome = operator.offers().await?;
+    operator.short_lived_points().await?;
+    vendors.open(&operator).await?;
     let start = history.orders[0].at;
     let mut agenda = agenda(&history, start);
     let (orders, half) = (history.orders.len() as u64, agenda.keys().nth(agenda.len() / 2).copied().unwrap_or(0));
@@ -115,29 +126,41 @@ async fn replay(server: &Running, history: History, secret: &str) -> anyhow::Res
     let whole: Vec<(usize, i64)> = prices.iter().copied().enumerate().collect();
     shop.import(&whole).await?;
     let bar = report::progress(orders);
-    let (begun, mut swapped) = (Instant::now(), None);
+    let (begun, mut swapped, mut now) = (Instant::now(), None, start);
     while let Some((tick, tasks)) = agenda.pop_first() {
-        let hours = i64::try_from(tick).unwrap_or(0) * TICK_HOURS;
-        operator.clock(start.checked_add(SignedDuration::from_hours(hours))?).await?;
+        now = instant(start, tick)?;
+        operator.clock(now).await?;
         reprice(&shop, &tasks, &mut prices).await?;
         let follow_up = if swapped.is_none() && tick >= half {
             let before = shop.members_by_tier().await?;
-            let (done, swap) = tokio::join!(do_all(&shop, tasks, tick), operator.swap());
+            let (done, swap) = tokio::join!(do_all(&shop, tasks, tick, now), operator.swap());
             swapped = Some((before, swap?));
             done
         } else {
-            do_all(&shop, tasks, tick).await
+            do_all(&shop, tasks, tick, now).await
         };
         for (tick, member, task) in follow_up {
             agenda.entry(tick).or_default().push((member, task));
         }
         bar.set_position(shop.tally().orders);
     }
+    // What waits for the morning or for the next day goes, too.
+    for _ in 0..SETTLING_TICKS {
+        now = now.checked_add(SignedDuration::from_hours(TICK_HOURS))?;
+        operator.clock(now).await?;
+    }
     bar.finish_and_clear();
     let (tiers_before, swaps) = swapped.context("the history is too short for a swap")?;
     let elapsed = begun.elapsed();
     let tiers_after = shop.members_by_tier().await?;
-    Report::collect(&shop, &operator, tiers_before, tiers_after, swaps, elapsed).await
+    let tiers = (tiers_before, tiers_after);
+    Report::collect(&shop, &operator, vendors, tiers, swaps, (elapsed, now)).await
+}
+
+/// When a tick begins.
+fn instant(start: Timestamp, tick: u64) -> anyhow::Result<Timestamp> {
+    let hours = i64::try_from(tick)? * TICK_HOURS;
+    Ok(start.checked_add(SignedDuration::from_hours(hours))?)
 }
 
 /// Members join on the day of their first order; orders come at their time.
@@ -173,7 +196,7 @@ async fn reprice(shop: &Shop, tasks: &[(usize, Task)], prices: &mut [i64]) -> an
 
 /// Does everything of a tick; what follows from it, with its tick. A call that fails is counted by the client, and what
 /// the member would have done after it in this tick is left out.
-async fn do_all(shop: &Arc<Shop>, tasks: Vec<(usize, Task)>, tick: u64) -> Vec<(u64, usize, Task)> {
+async fn do_all(shop: &Arc<Shop>, tasks: Vec<(usize, Task)>, tick: u64, now: Timestamp) -> Vec<(u64, usize, Task)> {
     let mut by_member: BTreeMap<usize, Vec<Task>> = BTreeMap::new();
     for (member, task) in tasks {
         by_member.entry(member).or_default().push(task);
@@ -185,16 +208,21 @@ async fn do_all(shop: &Arc<Shop>, tasks: Vec<(usize, Task)>, tick: u64) -> Vec<(
         {
             follow_up.extend(done.unwrap_or_default());
         }
-        running.spawn(do_member(Arc::clone(shop), member, tasks, tick));
+        running.spawn(do_member(Arc::clone(shop), member, tasks, (tick, now)));
     }
     follow_up.extend(running.join_all().await.into_iter().flatten());
     follow_up
 }
 
-async fn do_member(shop: Arc<Shop>, member: usize, tasks: Vec<Task>, tick: u64) -> Vec<(u64, usize, Task)> {
+async fn do_member(
+    shop: Arc<Shop>,
+    member: usize,
+    tasks: Vec<Task>,
+    when: (u64, Timestamp),
+) -> Vec<(u64, usize, Task)> {
     let mut follow_up = Vec::new();
     for task in tasks {
-        match do_one(&shop, member, &task, tick).await {
+        match do_one(&shop, member, &task, when).await {
             Ok(more) => follow_up.extend(more),
             Err(_counted) => break,
         }
@@ -202,11 +230,16 @@ async fn do_member(shop: Arc<Shop>, member: usize, tasks: Vec<Task>, tick: u64) 
     follow_up
 }
 
-async fn do_one(shop: &Shop, member: usize, task: &Task, tick: u64) -> anyhow::Result<Vec<(u64, usize, Task)>> {
+async fn do_one(
+    shop: &Shop,
+    member: usize,
+    task: &Task,
+    (tick, now): (u64, Timestamp),
+) -> anyhow::Result<Vec<(u64, usize, Task)>> {
     match task {
-        Task::Join => shop.join(member).await.map(|()| Vec::new()),
+        Task::Join => shop.join(member, now).await.map(|()| Vec::new()),
         Task::Buy(index) => {
-            let bought = shop.buy(*index).await?;
+            let bought = shop.buy(*index, now).await?;
             let mut more = vec![
                 (tick + SHIPPED_AFTER, member, Task::Ship(bought.clone())),
                 (tick + DELIVERED_AFTER, member, Task::Deliver(bought.clone())),
@@ -216,6 +249,6 @@ async fn do_one(shop: &Shop, member: usize, task: &Task, tick: u64) -> anyhow::R
             }
             Ok(more)
         }
-        step => shop.step(step).await.map(|()| Vec::new()),
+        step => shop.step(step, member, now).await.map(|()| Vec::new()),
     }
 }

@@ -8,6 +8,9 @@ use serde_json::{Value as Json, json};
 
 use super::client::Client;
 
+/// How long points live in the demo.
+pub(super) const POINTS_VALID_MONTHS: i64 = 3;
+
 pub(in crate::cli) struct Operator {
     pub(in crate::cli) client: Client,
     server: String,
@@ -84,8 +87,22 @@ impl Operator {
         for offer in others {
             self.client.post("/ops/v1/offers", offer).await?;
         }
+        let birthday = json!({
+            "code": "birthday-1000", "name_zh_cn": "生日礼券", "name_en": "Birthday coupon", "class": "coupon",
+            "terms": { "type": "amount", "amount": 1000, "threshold": 5000 }, "valid_days": 30,
+            "issued_on": "birthday",
+        });
+        self.client.post("/ops/v1/offers", birthday).await?;
         let welcome = self.client.post("/ops/v1/offers", welcome).await?;
         Ok(welcome["id"].as_str().context("an offer has an id")?.to_owned())
+    }
+
+    /// Lets points live for three months instead of twelve, so that a year shows them die.
+    pub(in crate::cli) async fn short_lived_points(&self) -> anyhow::Result<()> {
+        let mut config: Json = serde_json::from_str(include_str!("../../../../plugins/earning-standard/config.json"))?;
+        config["valid_months"] = json!(POINTS_VALID_MONTHS);
+        let release = json!({ "config": config, "grants": { "personal": true, "health": false } });
+        self.release("earning", "earning-standard", release).await.map(drop)
     }
 
     /// Moves the clock and fires what is due.
@@ -111,7 +128,7 @@ impl Operator {
         ])
     }
 
-    async fn release(&self, slot: &str, module: &str, mut release: Json) -> anyhow::Result<Swap> {
+    pub(in crate::cli) async fn release(&self, slot: &str, module: &str, mut release: Json) -> anyhow::Result<Swap> {
         let modules = self.client.list("/ops/v1/modules").await?;
         let digest = modules.iter().find(|known| known["name"] == module).map(|known| known["digest"].clone());
         release["module"] = digest.with_context(|| format!("the module {module} is not built in"))?;

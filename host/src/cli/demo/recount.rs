@@ -72,7 +72,8 @@ impl Purse {
                 *self.lots.entry((dies, order)).or_default() += points;
             }
         }
-        while let Some(((dies, order), points)) = self.lots.first_key_value().map(|(lot, points)| (lot.clone(), *points))
+        while let Some(((dies, order), points)) =
+            self.lots.first_key_value().map(|(lot, points)| (lot.clone(), *points))
             && dies <= now
         {
             self.lots.remove(&(dies, order));

@@ -1,15 +1,23 @@
-//! What the demo found, as a table for people and as one line of JSON.
+//! What the demo found, as a table for people and as one line of JSON; and whether it is what it must be.
 
 use std::{collections::BTreeMap, time::Duration};
 
 use anyhow::Context as _;
 use indicatif::{ProgressBar, ProgressStyle};
+use jiff::{Timestamp, tz::TimeZone};
 use serde_json::{Value as Json, json};
 
 use super::{
-    operator::{Operator, Swap},
+    gateway::Seen,
+    messages::{self, Fared, MailSeen, Vendors},
+    operator::{Operator, POINTS_VALID_MONTHS, Swap},
+    recount::{self, PointsTerms},
     shop::{Shop, Tally},
 };
+
+/// The hour of birthdays and member days, and the days that points wait: the server's defaults.
+const HOUR: i8 = 9;
+const PENDING_DAYS: i64 = 7;
 
 /// Everything there is to tell.
 pub(super) struct Report {
@@ -26,6 +34,17 @@ pub(super) struct Report {
     quote_p50: Duration,
     quote_p95: Duration,
     replay: Duration,
+    classes: BTreeMap<String, Fared>,
+    sms: Seen,
+    mail: Option<MailSeen>,
+    checks: Vec<Check>,
+}
+
+/// A figure of the server's beside the same counted again from the orders, or by the vendors.
+struct Check {
+    what: &'static str,
+    server: i64,
+    counted: i64,
 }
 
 /// A bar on a terminal; nothing elsewhere.
@@ -42,13 +61,17 @@ impl Report {
     pub(super) async fn collect(
         shop: &Shop,
         operator: &Operator,
-        tiers_before: BTreeMap<String, u64>,
-        tiers_after: BTreeMap<String, u64>,
+        vendors: &Vendors,
+        (tiers_before, tiers_after): (BTreeMap<String, u64>, BTreeMap<String, u64>),
         swaps: Vec<Swap>,
-        replay: Duration,
+        (replay, until): (Duration, Timestamp),
     ) -> anyhow::Result<Self> {
         let ledger = operator.client.get("/ops/v1/ledger").await.context("the ledger does not answer")?;
         let stats = operator.client.get("/ops/v1/stats").await.context("the server does not say how it did")?;
+        let totals = operator.client.get("/ops/v1/touches/totals").await.context("the touches are not counted")?;
+        let (classes, sms, mail) = (messages::fared(&totals), vendors.sms(), vendors.mail());
+        let mut checks = recounted(shop, &ledger, &classes, until)?;
+        checks.extend(vouched(&totals, &classes, &sms, mail.as_ref()));
         let (quote_p50, quote_p95) = shop.client.quote_times();
         let mut failures = shop.client.failures();
         failures.extend(operator.client.failures());
@@ -66,12 +89,16 @@ impl Report {
             quote_p50,
             quote_p95,
             replay,
+            classes,
+            sms,
+            mail,
+            checks,
         })
     }
 
-    /// No call failed, and the books close.
+    /// No call failed, the books close, and everything that was counted twice came to the same.
     pub(super) fn is_sound(&self) -> bool {
-        self.failed == 0 && self.ledger["sound"] == true
+        self.failed == 0 && self.ledger["sound"] == true && self.checks.iter().all(Check::agrees)
     }
 
     pub(super) fn print(&self, elapsed: Duration, as_json: bool) {
@@ -82,6 +109,8 @@ impl Report {
         self.print_orders();
         self.print_points();
         self.print_tiers();
+        self.print_messages();
+        self.print_checks();
         self.print_releases();
         self.print_machine(elapsed);
         for failure in &self.failures {
@@ -135,6 +164,39 @@ impl Report {
                 &format!("swapped {slot}"),
                 format!("to release {release} ({module}) in {} ms, durable", millis(*took)),
             );
+        }
+    }
+
+    fn print_messages(&self) {
+        println!("\nMESSAGES");
+        let list = |of: &BTreeMap<String, u64>| {
+            let parts: Vec<String> = of.iter().map(|(name, n)| format!("{n} {name}")).collect();
+            if parts.is_empty() { "none".to_owned() } else { parts.join(", ") }
+        };
+        for (class, fared) in &self.classes {
+            let Fared { candidates, sent, deferred, dropped, open } = fared;
+            let (sent, dropped) = (list(sent), list(dropped));
+            row(class, format!("{candidates}: sent {sent}; dropped {dropped}; {deferred} deferred, {open} open"));
+        }
+        let Seen { taken, twice, later, refused, unsigned } = &self.sms;
+        let taken = taken.values().sum::<u64>();
+        row(
+            "SMS gateway",
+            format!("{taken} taken, {twice} twice, {later} later, {refused} refused, {unsigned} unsigned"),
+        );
+        match &self.mail {
+            Some(MailSeen { taken, later, refused, twice }) => {
+                row("SMTP server", format!("{taken} taken, {twice} twice, {later} later, {refused} refused"));
+            }
+            None => row("SMTP server", "not there: `make setup` installs aiosmtpd"),
+        }
+    }
+
+    fn print_checks(&self) {
+        println!("\nCOUNTED AGAIN                                      server      again");
+        for check in &self.checks {
+            let verdict = if check.agrees() { "" } else { "  DIFFERS" };
+            println!("  {:<40} {:>14} {:>10}{verdict}", check.what, check.server, check.counted);
         }
     }
 
@@ -208,6 +270,8 @@ impl Report {
             "swaps": swaps,
             "orders_priced_by": tally.priced_by,
             "releases": self.stats["releases"],
+            "messages": self.messages_json(),
+            "counted_again": self.checks_json(),
             "orders_per_second": self.orders_per_second(),
             "quote_p50_ms": self.quote_p50.as_secs_f64() * 1e3,
             "quote_p95_ms": self.quote_p95.as_secs_f64() * 1e3,
@@ -215,6 +279,82 @@ impl Report {
             "resident_bytes_max": self.stats["process"]["resident_bytes_max"],
         })
     }
+}
+
+impl Report {
+    fn messages_json(&self) -> Json {
+        let class = |(class, fared): (&String, &Fared)| {
+            let Fared { candidates, sent, deferred, dropped, open } = fared;
+            let fared = json!({
+                "candidates": candidates, "sent": sent, "deferred": deferred, "dropped": dropped, "open": open,
+            });
+            (class.clone(), fared)
+        };
+        self.classes.iter().map(class).collect()
+    }
+
+    fn checks_json(&self) -> Json {
+        let check = |check: &Check| json!({ "what": check.what, "server": check.server, "again": check.counted });
+        self.checks.iter().map(check).collect()
+    }
+}
+
+impl Check {
+    fn agrees(&self) -> bool {
+        self.server == self.counted
+    }
+}
+
+/// What the orders and the calendar say, beside what the server says.
+fn recounted(
+    shop: &Shop,
+    ledger: &Json,
+    classes: &BTreeMap<String, Fared>,
+    until: Timestamp,
+) -> anyhow::Result<Vec<Check>> {
+    let zone = TimeZone::get("Asia/Shanghai").context("the demo's zone")?;
+    let terms = PointsTerms { pending_days: PENDING_DAYS, valid_months: POINTS_VALID_MONTHS };
+    let tally = shop.tally().clone();
+    let points = recount::points(&tally.moves, until, terms, &zone);
+    let candidates = |class: &str| classes.get(class).map_or(0, |fared| signed(fared.candidates));
+    let total = |key: &str| ledger["totals"][key].as_i64().unwrap_or(-1);
+    let (mut birthdays, mut member_days) = (0, 0);
+    for (member, joined) in &tally.joined {
+        let birthday = shop.history.members[*member].birthday;
+        birthdays += recount::yearly(birthday, *joined, until, HOUR, &zone);
+        member_days += recount::member_days(*joined, until, HOUR, &zone);
+    }
+    let check = |what, server, counted| Check { what, server, counted };
+    Ok(vec![
+        check("points expired", total("expired"), points.expired),
+        check("points pending", total("pending"), points.pending),
+        check("points active", total("active"), points.active),
+        check("birthdays (marketing messages)", candidates("marketing"), signed(birthdays)),
+        check("member days (content messages)", candidates("content"), signed(member_days)),
+        check("parcels (transactional messages)", candidates("transactional"), signed(tally.shipped)),
+    ])
+}
+
+/// What the vendors say, beside what the server says; every candidate ended somewhere.
+fn vouched(totals: &Json, classes: &BTreeMap<String, Fared>, sms: &Seen, mail: Option<&MailSeen>) -> Vec<Check> {
+    let sent = |channel: &str| signed(classes.values().filter_map(|fared| fared.sent.get(channel)).sum());
+    let number = |key: &str| totals[key].as_i64().unwrap_or(-1);
+    let ended = ["sent", "deferred", "dropped", "in_flight"].iter().map(|key| number(key)).sum();
+    let check = |what, server, counted| Check { what, server, counted };
+    let mut checks = vec![
+        check("messages: candidates, and where they are", number("candidates"), ended),
+        check("text messages sent, and taken", sent("sms"), signed(sms.taken.values().sum())),
+        check("text messages taken twice or unsigned", 0, signed(sms.twice + sms.unsigned)),
+    ];
+    if let Some(mail) = mail {
+        checks.push(check("mails sent, and taken", sent("email"), signed(mail.taken)));
+        checks.push(check("mails taken twice", 0, signed(mail.twice)));
+    }
+    checks
+}
+
+fn signed(count: u64) -> i64 {
+    i64::try_from(count).unwrap_or(i64::MAX)
 }
 
 fn row(label: &str, value: impl std::fmt::Display) {

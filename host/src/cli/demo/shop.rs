@@ -6,18 +6,22 @@ use std::{
 };
 
 use anyhow::{Context as _, ensure};
+use jiff::Timestamp;
 use reqwest::Method;
 use serde_json::{Value as Json, json};
 
 use super::{
     client::{Client, Reply},
     history::{History, made_up},
+    recount::{Move, What},
 };
 
 /// What a member pays for delivery, in fen.
 const DELIVERY_FEE: i64 = 600;
 /// Every so many orders the member spends points, if there are some.
 const SPENDS_POINTS: u64 = 3;
+/// In how many of ten cases a member wants to be written to, by channel.
+const CONSENTS: [(&str, u64); 2] = [("sms", 7), ("email", 5)];
 /// A quote may change under concurrent writes of the same member only; more often is a failure.
 const PLACE_ATTEMPTS: usize = 5;
 
@@ -47,8 +51,13 @@ pub(super) struct Tally {
     pub(super) refunds: u64,
     pub(super) refunded: i64,
     pub(super) requotes: u64,
+    pub(super) shipped: u64,
     /// Orders by the releases that priced them.
     pub(super) priced_by: BTreeMap<String, u64>,
+    /// What moved points, to count them again.
+    pub(super) moves: Vec<Move>,
+    /// When each member joined.
+    pub(super) joined: BTreeMap<usize, Timestamp>,
 }
 
 pub(super) struct Shop {
@@ -73,17 +82,31 @@ impl Shop {
         self.members[index].get().map(String::as_str).context("the member has not joined")
     }
 
-    pub(super) async fn join(&self, index: usize) -> anyhow::Result<()> {
+    /// Joins, says what may be written, and gets the welcome coupon.
+    pub(super) async fn join(&self, index: usize, now: Timestamp) -> anyhow::Result<()> {
         let person = &self.history.members[index];
-        let body = json!({ "external_id": person.name, "profile": { "birthday": person.birthday.to_string() } });
+        let profile = json!({
+            "birthday": person.birthday.to_string(),
+            "phone": format!("+86138{:08}", made_up("phone", &person.name) % 100_000_000),
+            "email": format!("{}@members.example", person.name),
+        });
+        let body = json!({ "external_id": person.name, "profile": profile });
         let member = self.client.post("/v1/members", body).await?;
         let id = member["id"].as_str().context("a member has an id")?.to_owned();
         self.client.post("/v1/coupons", json!({ "offer": self.welcome, "member": id })).await?;
+        for (channel, tenths) in CONSENTS {
+            if made_up(channel, &person.name) % 10 < tenths {
+                let path = format!("/v1/members/{id}/consents/marketing/{channel}");
+                let said = json!({ "granted": true, "text_version": "demo-1", "evidence": "demo", "source": "app" });
+                self.client.put(&path, said).await?;
+            }
+        }
+        self.tally().joined.insert(index, now);
         self.members[index].set(id).map_err(|_| anyhow::anyhow!("{} joined twice", person.name))
     }
 
     /// Quotes, places and pays; the order's id.
-    pub(super) async fn buy(&self, index: usize) -> anyhow::Result<String> {
+    pub(super) async fn buy(&self, index: usize, now: Timestamp) -> anyhow::Result<String> {
         let order = &self.history.orders[index];
         let member = self.member(order.member)?;
         let mut quote = self.quote(index, member, 0).await?;
@@ -99,7 +122,12 @@ impl Shop {
         let id = placed["id"].as_str().context("an order has an id")?.to_owned();
         let payable = &placed["price"]["payable"];
         let payment = json!({ "reference": format!("pay-{}", order.name), "method": "wechat-pay", "amount": payable });
-        self.client.post(&format!("/v1/orders/{id}/payment"), payment).await?;
+        let paid = self.client.post(&format!("/v1/orders/{id}/payment"), payment).await?;
+        let spent = placed["price"]["points"].as_i64().context("a price has points")?;
+        let earned = paid["earning"]["points"].as_i64().unwrap_or(0);
+        for what in [What::Spent(spent), What::Earned(earned)] {
+            self.tally().moves.push(Move { member: order.member, at: now, order: id.clone(), what });
+        }
         self.count(&placed);
         Ok(id)
     }
@@ -139,15 +167,28 @@ impl Shop {
         anyhow::bail!("order {name}: the quote changed {PLACE_ATTEMPTS} times")
     }
 
-    pub(super) async fn step(&self, task: &Task) -> anyhow::Result<()> {
+    pub(super) async fn step(&self, task: &Task, member: usize, now: Timestamp) -> anyhow::Result<()> {
+        let moved = |id: &String, what| self.tally().moves.push(Move { member, at: now, order: id.clone(), what });
         match task {
-            Task::Ship(id) => self.client.post(&format!("/v1/orders/{id}/shipment"), json!({})).await.map(drop),
-            Task::Deliver(id) => self.client.post(&format!("/v1/orders/{id}/delivery"), json!({})).await.map(drop),
+            Task::Ship(id) => {
+                self.client.post(&format!("/v1/orders/{id}/shipment"), json!({})).await?;
+                self.tally().shipped += 1;
+                Ok(())
+            }
+            Task::Deliver(id) => {
+                self.client.post(&format!("/v1/orders/{id}/delivery"), json!({})).await?;
+                moved(id, What::Arrived);
+                Ok(())
+            }
             Task::Refund(id) => {
                 let body = json!({ "cause": "quality", "lines": [{ "line": 0, "quantity": 1 }] });
                 let order = self.client.post(&format!("/v1/orders/{id}/refunds"), body).await?;
                 let refund = order["refunds"].as_array().and_then(|all| all.last());
-                let amount = refund.and_then(|refund| refund["amount"]["minor"].as_i64());
+                let refund = refund.context("a refunded order shows the refund")?;
+                let points = |key: &str| refund[key].as_i64().with_context(|| format!("a refund has {key}"));
+                let (restored, taken) = (points("points_restored")?, points("points_clawed_back")?);
+                moved(id, What::Refunded { restored, taken });
+                let amount = refund["amount"]["minor"].as_i64();
                 let mut tally = self.tally();
                 tally.refunds += 1;
                 tally.refunded += amount.context("a refund has an amount")?;
