@@ -74,7 +74,8 @@ impl Reach {
             return None;
         }
         let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
-        held.insert(touch).then_some(Held { reach: self, touch })
+        // Lazily: a `Held` that is made and dropped here would wait for this lock and end the other's hold.
+        held.insert(touch).then(|| Held { reach: self, touch })
     }
 }
 
