@@ -84,8 +84,8 @@ impl Services {
             let key = once.clone();
             let known = self.store.read(move |tx| pay::read_snapshot(tx, caller, &key, id, today)).await?;
             let snapshot = match known {
-                Known::Answer(done) => return Ok(done),
-                Known::Snapshot(snapshot) => snapshot,
+                Known::Answer(done) => return Ok(*done),
+                Known::Snapshot(snapshot) => *snapshot,
             };
             let plan = check(&snapshot.order, &ask, cancel)?;
             let change = self.judge_refund(snapshot, plan, ask.cause, cancel, now, today).await?;
