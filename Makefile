@@ -2,6 +2,8 @@
 
 CARGO ?= cargo
 SHELL := /bin/bash
+# Where Python finds what it does not have itself.
+export PYTHONPATH := $(CURDIR)/target/python$(if $(PYTHONPATH),:$(PYTHONPATH))
 
 .PHONY: setup build demo test lint doc bench fmt
 
@@ -9,7 +11,8 @@ setup: ## install what is missing: the wasm target, the linter's and formatter's
 	@rustup target list --installed | grep -qx wasm32-unknown-unknown || rustup target add wasm32-unknown-unknown
 	@cargo clippy --version >/dev/null 2>&1 || rustup component add clippy
 	@cargo fmt --version >/dev/null 2>&1 || rustup component add rustfmt
-	@python3 -c 'import aiosmtpd' 2>/dev/null || python3 -m pip install -q --break-system-packages aiosmtpd || { apt-get update -qq && apt-get install -y -qq python3-aiosmtpd; }
+	@python3 -c 'import aiosmtpd' 2>/dev/null || python3 -m pip install --quiet --target target/python aiosmtpd || { apt-get update -qq && apt-get install -y -qq python3-aiosmtpd; }
+	@python3 -c 'import aiosmtpd' || { echo 'python3 cannot import aiosmtpd, which the tests and the demo send mail to'; exit 1; }
 	@command -v cc >/dev/null || { apt-get update -qq && apt-get install -y -qq gcc; }
 
 build: setup ## the release binary, reference plugins built in

@@ -52,8 +52,10 @@ const COUNTED_AT_ONCE: usize = 1_000;
 const COUNTED_IN_A_ROW: usize = 8;
 /// What is due is looked for this often.
 const TIMERS_EVERY: Duration = Duration::from_secs(1);
-/// Old quotes are swept, and metrics kept small, every so many looks for timers.
+/// Metrics are kept small every so many looks for timers.
 const UPKEEP_EVERY: u32 = 30;
+/// How often old quotes are swept for one look: a whole load of them keeps no timer waiting.
+const SWEEPS_PER_LOOK: usize = 20;
 
 /// Recorded decisions are on disk no later than the transactions they explain.
 impl Barrier for Decisions {
@@ -385,12 +387,22 @@ async fn upkeep(
         }
         if looks.is_multiple_of(UPKEEP_EVERY) {
             metrics.run_upkeep();
-            if let Err(error) = services.sweep_quotes().await {
-                tracing::error!(%error, "old quotes cannot be swept");
-            }
+        }
+        if let Err(error) = sweep_quotes(&services, &stopped).await {
+            tracing::error!(%error, "old quotes cannot be swept");
         }
         looks = looks.wrapping_add(1);
     }
+}
+
+/// Sweeps quotes that are long past, as many as one look may: what is left is the next look's.
+async fn sweep_quotes(services: &Services, stopped: &watch::Receiver<bool>) -> Result<(), Error> {
+    for _ in 0..SWEEPS_PER_LOOK {
+        if *stopped.borrow() || services.sweep_quotes().await? == 0 {
+            break;
+        }
+    }
+    Ok(())
 }
 
 /// Sends what is due, until it is told to stop. Attempts under way finish; what a crash cut off is taken up first.

@@ -52,8 +52,8 @@ async fn a_plugin_is_released_swapped_and_rolled_back() {
     let slots = app.operator.get("/ops/v1/slots").await.expect(200);
     let slots = slots["items"].as_array().expect("items");
     let names: Vec<String> = slots.iter().map(|slot| text(&slot["name"])).collect();
-    assert_eq!(names, ["coupon", "earning", "tier"]);
-    let tier = &slots[2];
+    assert_eq!(names, ["coupon", "earning", "guard", "score.home", "tier"]);
+    let tier = &slots[4];
     assert_eq!(tier["active"]["number"], 1);
 
     let mut config = tier["release"]["config"].clone();

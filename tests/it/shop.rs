@@ -1,6 +1,6 @@
 //! What a shop does over HTTP, from the first member to the last refund.
 
-use jiff::SignedDuration;
+use jiff::{SignedDuration, Timestamp, ToSpan as _};
 use serde_json::{Value as Json, json};
 
 use crate::app::{TestApp, cart, cny, text};
@@ -154,6 +154,43 @@ async fn a_refund_pays_back_what_was_paid_and_a_cancellation_gives_back_what_was
     let coupons = app.shop.get(&format!("/v1/members/{member}/coupons")).await.expect(200);
     assert_eq!(coupons["items"][0]["id"], json!(coupon), "it came back with the full refund");
     assert_eq!(app.points(&member).await, [0, 0, 0]);
+}
+
+/// Points that were spent in time and come back afterwards go where the rest of their lot went.
+#[tokio::test]
+async fn points_that_come_back_after_their_time_expire() {
+    let app = TestApp::start().await;
+    app.product("vitamin-c", 19_900).await;
+    for paid in [false, true] {
+        let member = app.member(if paid { "refunded" } else { "unpaid" }).await;
+        let adjustments = format!("/v1/members/{member}/points/adjustments");
+        app.operator.post(&adjustments, json!({"points": 500})).await.expect(200);
+        let now: Timestamp = text(&app.operator.get("/ops/v1/clock").await.expect(200)["now"]).parse().expect("a time");
+        let shanghai = now.in_tz("Asia/Shanghai").expect("a zone");
+        let expires = shanghai.checked_add(12.months()).expect("a time").timestamp();
+        app.wait(expires.duration_since(now) - SignedDuration::from_mins(10)).await;
+        let mut asked = cart(&member, &["vitamin-c"]);
+        asked["points"] = json!(500);
+        let quote = app.shop.post("/v1/quotes", asked).await.expect(201);
+        let order = app.shop.post("/v1/orders", json!({"quote": quote["id"]})).await.expect(201);
+        assert_eq!(app.points(&member).await, [0, 0, 500]);
+        if paid {
+            app.pay(&order).await;
+        }
+        app.wait(SignedDuration::from_mins(31)).await;
+        let mut restored = json!(null);
+        if paid {
+            let refunds = format!("/v1/orders/{}/refunds", text(&order["id"]));
+            let refunded = app.shop.post(&refunds, json!({"cause": "change-of-mind"})).await.expect(200);
+            restored = refunded["refunds"][0]["points_restored"].clone();
+            app.wait(SignedDuration::from_secs(1)).await;
+        }
+        assert_eq!(restored, if paid { json!(500) } else { json!(null) });
+        assert_eq!(app.points(&member).await, [0, 0, 0], "{}", if paid { "refunded" } else { "not paid in time" });
+        let entries = app.shop.get(&format!("/v1/members/{member}/points/entries?purse=active")).await.expect(200);
+        let entry = entries["items"].as_array().expect("items").iter().find(|entry| entry["cause"] == "expired");
+        assert_eq!(entry.expect("an entry of what died")["amount"], -500, "{entries:#}");
+    }
 }
 
 #[tokio::test]

@@ -112,12 +112,17 @@ pub(crate) struct Smtp {
 impl Smtp {
     pub(crate) fn start() -> Self {
         let script = concat!(env!("CARGO_MANIFEST_DIR"), "/it/smtp_sink.py");
-        let process = Command::new("python3").arg(script).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn();
-        let mut process = process.expect("python3 runs");
+        // Where `make setup` puts what the machine's Python does not have.
+        let beside = concat!(env!("CARGO_MANIFEST_DIR"), "/../target/python");
+        let more = std::env::var("PYTHONPATH").map_or_else(|_| String::new(), |path| format!(":{path}"));
+        let mut python = Command::new("python3");
+        python.arg(script).env("PYTHONPATH", format!("{beside}{more}"));
+        let process = python.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn();
+        let mut process = process.expect("python3 runs; `make setup` says what is missing");
         let mut lines = BufReader::new(process.stdout.take().expect("is piped"));
         let mut first = String::new();
         lines.read_line(&mut first).expect("a line");
-        let port = first.trim().parse().expect("the server starts; `make setup` installs aiosmtpd");
+        let port = first.trim().parse().expect("the SMTP server did not start: run `make setup`, it brings aiosmtpd");
         Self { port, lines, process }
     }
 

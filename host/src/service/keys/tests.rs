@@ -12,7 +12,8 @@ fn names_and_positions_of_scopes_never_change() {
     let names: Vec<String> = Scope::ALL.iter().map(|scope| format!("{}={scope}", *scope as u32)).collect();
     let expected = "0=members:read 1=members:write 2=catalogue:read 3=catalogue:write 4=offers:read 5=offers:write \
                     6=coupons:read 7=coupons:write 8=orders:read 9=orders:write 10=points:read 11=points:write \
-                    12=plugins:read 13=plugins:write 14=keys:read 15=keys:write 16=operate 17=members:personal";
+                    12=plugins:read 13=plugins:write 14=keys:read 15=keys:write 16=operate 17=members:personal \
+                    20=touches:read 21=touches:write 22=reach:read 23=reach:write";
     assert_eq!(names.join(" "), expected);
     for scope in Scope::ALL {
         assert_eq!(scope.name().parse(), Ok(*scope));

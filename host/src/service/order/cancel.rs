@@ -3,7 +3,8 @@
 use jiff::Timestamp;
 
 use super::{
-    any_member, give_budgets_back, give_stock_back, require, return_coupon, rows, save_member, save_order, seen_order,
+    any_member, expire_returned, give_budgets_back, give_stock_back, require, return_coupon, rows, save_member,
+    save_order, seen_order,
 };
 use crate::{
     domain::order::{Order, OrderState, RefundCause},
@@ -71,6 +72,7 @@ fn release(tx: &mut Tx<'_>, mut order: Order, now: Timestamp) -> Result<Order, E
         return_coupon(tx, coupon, now)?;
     }
     lots::release(tx, order.member, order.id, &order.draws)?;
+    expire_returned(tx, &order, now)?;
     give_budgets_back(tx, &order, |_| true)?;
     give_stock_back(tx, &order, &refund::everything_left(&order))?;
     order.state = OrderState::Cancelled;

@@ -169,6 +169,14 @@ pub(super) fn activate_points(
     Ok(true)
 }
 
+/// Points that came back to a lot whose time is over expire at the next firing: the lot's own timer is gone.
+fn expire_returned(tx: &mut Tx<'_>, order: &Order, now: Timestamp) -> Result<(), Error> {
+    if order.draws.iter().any(|draw| draw.lot.expires_at <= now) {
+        scheduler::schedule(tx, TimerKey::new(now, TimerKind::ExpirePoints, order.member))?;
+    }
+    Ok(())
+}
+
 /// Lets a coupon die that is still in hand: the timer's work.
 ///
 /// # Errors

@@ -49,8 +49,8 @@ pub(super) struct Snapshot {
 
 /// What a step finds when it begins: its own answer of before, or what there is to judge.
 pub(super) enum Known {
-    Answer(Done<Order>),
-    Snapshot(Snapshot),
+    Answer(Box<Done<Order>>),
+    Snapshot(Box<Snapshot>),
 }
 
 /// What the payment changes.
@@ -102,9 +102,9 @@ impl Services {
         let snapshot = match self.store.peek(move |tx| read_snapshot(tx, caller, &key, id, day)).await? {
             Known::Answer(done) => {
                 self.store.settle().await?;
-                return Ok(done);
+                return Ok(*done);
             }
-            Known::Snapshot(snapshot) => snapshot,
+            Known::Snapshot(snapshot) => *snapshot,
         };
         check(&snapshot.order, ask)?;
         let change = self.judge_payment(snapshot, ask, now, day).await?;
@@ -187,12 +187,12 @@ pub(super) fn read_snapshot(
     day: i32,
 ) -> Result<Known, Error> {
     if let Some(done) = rows::before(once, tx)? {
-        return Ok(Known::Answer(done));
+        return Ok(Known::Answer(Box::new(done)));
     }
     let order = seen_order(tx, caller, id)?;
     let member = any_member(tx, order.member)?;
     let (totals, sealed) = (facts::totals(tx, &member, day)?, sealed_profile(tx, member.id)?);
-    Ok(Known::Snapshot(Snapshot { order, member, sealed, totals }))
+    Ok(Known::Snapshot(Box::new(Snapshot { order, member, sealed, totals })))
 }
 
 fn check(order: &Order, ask: &PayOrder) -> Result<(), Error> {

@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 
 use super::{
-    ATTEMPTS_MAX, give_budgets_back, give_stock_back, lot_of,
+    ATTEMPTS_MAX, expire_returned, give_budgets_back, give_stock_back, lot_of,
     pay::{self, Known, Snapshot},
     return_coupon, rows, save_member, save_order,
     tier::{Judged, judge},
@@ -84,8 +84,8 @@ impl Services {
             let key = once.clone();
             let known = self.store.read(move |tx| pay::read_snapshot(tx, caller, &key, id, today)).await?;
             let snapshot = match known {
-                Known::Answer(done) => return Ok(done),
-                Known::Snapshot(snapshot) => snapshot,
+                Known::Answer(done) => return Ok(*done),
+                Known::Snapshot(snapshot) => *snapshot,
             };
             let plan = check(&snapshot.order, &ask, cancel)?;
             let change = self.judge_refund(snapshot, plan, ask.cause, cancel, now, today).await?;
@@ -186,6 +186,7 @@ fn commit(tx: &mut Tx<'_>, change: &Change) -> Result<Order, Error> {
     let plan = &change.plan;
     let restored_before = Points::sum(order.refunds.iter().map(|refund| refund.points_restored))?;
     lots::restore(tx, member.id, change.id, &order.draws, restored_before, plan.points)?;
+    expire_returned(tx, &order, change.now)?;
     let taken = lots::claw_back(tx, member.id, order.id, change.id, change.claw_back, change.own_lot)?;
     if let Some(earning) = &mut order.earning {
         earning.clawed_back = earning.clawed_back.plus(change.claw_back)?;

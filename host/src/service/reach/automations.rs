@@ -39,7 +39,7 @@ impl Services {
     ///
     /// Those of the store.
     pub async fn automations(&self) -> Result<Vec<Automation>, Error> {
-        Ok(self.store.read(|tx| automations(tx)).await?)
+        Ok(self.store.read(automations).await?)
     }
 
     /// Makes an event ask for a template, or changes how long its message may take. What happened before it was set asks
