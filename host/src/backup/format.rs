@@ -22,7 +22,7 @@ use super::{BackupError, Manifest, Part, STORE, VAULT};
 
 /// What every backup begins with; the last byte is the version.
 const MAGIC: &[u8; 16] = b"galenic backup 1";
-/// The version in [`MAGIC`].
+/// The version, which is the last byte of what every backup begins with.
 pub const FORMAT: u32 = 1;
 /// Bytes of one frame of data.
 const DATA_BYTES_MAX: usize = 1 << 20;

@@ -1,7 +1,7 @@
 //! Backups: everything that a deployment must not lose, of one moment, in one stream whose every bit is checked.
 //!
 //! [`Backup`] makes one of rooms that are in use; [`check`] reads one and believes nothing; [`unpack`] makes the files of a
-//! data directory of one. The bytes are those of [`format`].
+//! data directory of one. The bytes are those of [`mod@format`].
 //!
 //! The parts stand in this order, and the order matters: `store` first; then `vault/keys`, which so has every key that a
 //! row needs; then `erasures.log`, which so names every key that the copy of the vault lacks; then the recorded decisions
