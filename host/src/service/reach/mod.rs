@@ -74,7 +74,8 @@ impl Reach {
             return None;
         }
         let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
-        held.insert(touch).then_some(Held { reach: self, touch })
+        // Not made until it is sure to be the only one: dropping it lets go of the touch.
+        held.insert(touch).then(|| Held { reach: self, touch })
     }
 }
 

@@ -368,3 +368,16 @@ async fn personal_data_lies_sealed_alone() {
     });
     assert!(files > 0);
 }
+
+#[tokio::test]
+async fn a_touch_is_held_once_at_a_time() {
+    let (reached, member) = ready(17).await;
+    let touch = reached.ask(member, "paid").await;
+    let reach = &reached.fixture.services.reach;
+    let held = reach.hold(touch);
+    assert!(held.is_some() && reach.hold(touch).is_none() && reach.hold(touch).is_none());
+    drop(held);
+    assert!(reach.hold(touch).is_some());
+    reach.drain();
+    assert!(reach.hold(touch).is_none());
+}
