@@ -22,8 +22,8 @@ use sha2::{Digest as _, Sha256};
 use crate::vendor::{Arrived, Reply, Smtp, Vendor, silent};
 
 pub(crate) const KEY: &str = "0123456789abcdef0123456789abcdef";
-const SMS_SECRET: &str = "an access key's secret";
-const WEBHOOK_SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
+pub(crate) const SMS_SECRET: &str = "an access key's secret";
+pub(crate) const WEBHOOK_SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
 
 pub(crate) fn engine(outbound: Outbound) -> Engine {
     let config = EngineConfig { sandboxes: 16, outbound, ..EngineConfig::standard(None) };
@@ -90,9 +90,8 @@ fn hmac_sha256(key: &[u8], text: &str) -> Vec<u8> {
     mac.finalize().into_bytes().to_vec()
 }
 
-/// What Alibaba Cloud would say: the signature is put together anew from what arrived.
-fn sms_gateway(arrived: &Arrived, seen: &Mutex<BTreeSet<String>>) -> Reply {
-    let refuse = |code: &str| (400, vec![], json!({"Code": code, "Message": code, "RequestId": "r"}).to_string());
+/// Whether a request to Alibaba Cloud bears a signature that covers it, or the code that says why not.
+pub(crate) fn sms_signed(arrived: &Arrived) -> Result<(), &'static str> {
     let (path, query) = arrived.target.split_once('?').unwrap_or((&arrived.target, ""));
     let authorization = arrived.header("authorization");
     let part = |name: &str| {
@@ -103,15 +102,23 @@ fn sms_gateway(arrived: &Arrived, seen: &Mutex<BTreeSet<String>>) -> Reply {
     let needed =
         ["host", "x-acs-action", "x-acs-content-sha256", "x-acs-date", "x-acs-signature-nonce", "x-acs-version"];
     if !needed.iter().all(|name| names.split(';').any(|signed| signed == *name)) {
-        return refuse("IncompleteSignature");
+        return Err("IncompleteSignature");
     }
     let headers: String = names.split(';').map(|name| format!("{name}:{}\n", arrived.header(name).trim())).collect();
     let body = hex(&Sha256::digest(&arrived.body));
     let canonical = format!("{}\n{path}\n{query}\n{headers}\n{names}\n{body}", arrived.method);
     let to_sign = format!("ACS3-HMAC-SHA256\n{}", hex(&Sha256::digest(canonical)));
-    if part("Signature") != hex(&hmac_sha256(SMS_SECRET.as_bytes(), &to_sign)) {
-        return refuse("SignatureDoesNotMatch");
+    let signed = part("Signature") == hex(&hmac_sha256(SMS_SECRET.as_bytes(), &to_sign));
+    if signed { Ok(()) } else { Err("SignatureDoesNotMatch") }
+}
+
+/// What Alibaba Cloud would say: the signature is put together anew from what arrived.
+fn sms_gateway(arrived: &Arrived, seen: &Mutex<BTreeSet<String>>) -> Reply {
+    let refuse = |code: &str| (400, vec![], json!({"Code": code, "Message": code, "RequestId": "r"}).to_string());
+    if let Err(code) = sms_signed(arrived) {
+        return refuse(code);
     }
+    let (_, query) = arrived.target.split_once('?').unwrap_or((&arrived.target, ""));
     if !seen.lock().unwrap().insert(arrived.header("x-acs-signature-nonce").to_owned()) {
         return refuse("SignatureNonceUsed");
     }
@@ -153,14 +160,20 @@ async fn an_sms_gateway_that_verifies_signatures_takes_messages() {
     assert!(attempt(&delivered).starts_with("retry SignatureDoesNotMatch"), "{}", attempt(&delivered));
 }
 
-/// A receiver as Standard Webhooks describes it.
-fn receiver(arrived: &Arrived) -> Option<Reply> {
+/// Whether a request is signed as Standard Webhooks says.
+pub(crate) fn webhook_signed(arrived: &Arrived) -> bool {
     let (id, timestamp) = (arrived.header("webhook-id"), arrived.header("webhook-timestamp"));
     let key = STANDARD.decode(WEBHOOK_SECRET.trim_start_matches("whsec_")).expect("base64");
     let expected = STANDARD.encode(hmac_sha256(&key, &format!("{id}.{timestamp}.{}", arrived.body)));
-    if arrived.header("webhook-signature") != format!("v1,{expected}") {
+    arrived.header("webhook-signature") == format!("v1,{expected}")
+}
+
+/// A receiver as Standard Webhooks describes it.
+fn receiver(arrived: &Arrived) -> Option<Reply> {
+    if !webhook_signed(arrived) {
         return Some((401, vec![], String::new()));
     }
+    let timestamp = arrived.header("webhook-timestamp");
     let body: Json = serde_json::from_str(&arrived.body).expect("is JSON");
     match body["data"]["to"].as_str() {
         Some("torn") => None,

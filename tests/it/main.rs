@@ -19,4 +19,5 @@ mod shop;
 mod store_crash;
 mod swaps;
 mod tidy;
+mod touches_crash;
 mod vendor;

@@ -39,10 +39,10 @@ const LAST: Table<(u64, u64), u64> = Table::new(0x7E03, "crash-last.v1");
 const LARGE: Table<u64, Vec<u64>> = Table::new(0x7E04, "crash-large.v1");
 
 /// The only source of chance here: a round repeats as far as the kernel's scheduling does.
-struct Chance(u64);
+pub(crate) struct Chance(pub(crate) u64);
 
 impl Chance {
-    fn below(&mut self, bound: u64) -> u64 {
+    pub(crate) fn below(&mut self, bound: u64) -> u64 {
         self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
         let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
         let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);

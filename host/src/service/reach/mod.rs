@@ -74,7 +74,7 @@ impl Reach {
             return None;
         }
         let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
-        // Lazily: a `Held` that is made and dropped here would wait for this lock and end the other's hold.
+        // Not made until it is sure to be the only one: dropping it lets go of the touch.
         held.insert(touch).then(|| Held { reach: self, touch })
     }
 }

@@ -6,7 +6,7 @@ use crate::{
         channel::{Attempt, Incoming, Receipt, ReceiptStatus, Received},
         touch::{Channel, Class, ConsentPurpose},
     },
-    ids::{Id as _, MemberId, TouchId},
+    ids::MemberId,
     reach::{carrier::Unread, touch::Column},
     service::{Error, PageRequest},
 };
@@ -369,14 +369,15 @@ async fn personal_data_lies_sealed_alone() {
     assert!(files > 0);
 }
 
-/// Two loops that come upon the same touch: the second goes on without it, and does not end the first one's hold.
 #[tokio::test]
-async fn a_touch_is_held_by_one_at_a_time() {
-    let reached = Reached::start(1).await;
-    let (reach, touch) = (&reached.fixture.services.reach, TouchId::from_bits(1));
-    let first = reach.hold(touch).expect("nobody holds it");
-    assert!(reach.hold(touch).is_none());
-    assert!(reach.hold(touch).is_none(), "the first still holds it");
-    drop(first);
+async fn a_touch_is_held_once_at_a_time() {
+    let (reached, member) = ready(17).await;
+    let touch = reached.ask(member, "paid").await;
+    let reach = &reached.fixture.services.reach;
+    let held = reach.hold(touch);
+    assert!(held.is_some() && reach.hold(touch).is_none() && reach.hold(touch).is_none());
+    drop(held);
     assert!(reach.hold(touch).is_some());
+    reach.drain();
+    assert!(reach.hold(touch).is_none());
 }
