@@ -321,3 +321,44 @@ async fn bad_templates_and_touches_are_named() {
         refused["errors"].as_array().expect("errors").iter().map(|one| text(&one["pointer"])).collect();
     assert_eq!(pointers, ["/touches/0/member", "/touches/0/template"]);
 }
+
+#[tokio::test]
+async fn an_event_asks_for_its_message_once() {
+    let (mut app, gateway) = ready().await;
+    let variant = json!({
+        "code": "thanks", "class": "transactional", "channel": "webhook", "language": "zh-CN",
+        "text": "订单{{ order }}已付{{ payable }}元", "variables": ["order", "payable"],
+    });
+    let written = app.operator.post("/ops/v1/templates", variant).await.expect(201);
+    let which = json!({"code": "thanks", "channel": "webhook", "language": "zh-CN", "version": written["version"]});
+    app.operator.post("/ops/v1/templates/approvals", which).await.expect(200);
+    let set = |path: &str, hours: u32| {
+        let (operator, path) = (app.operator.clone(), format!("/ops/v1/automations/{path}"));
+        async move { operator.put(&path, json!({"expires_hours": hours})).await }
+    };
+    let automation = set("order-paid/thanks", 24).await.expect(200);
+    assert_eq!((&automation["event"], &automation["template"]), (&json!("order-paid"), &json!("thanks")));
+    for (path, hours, status, contains) in [
+        ("order-payed/thanks", 24, 422, "order-paid"),
+        ("order-paid/thanks", 0, 422, "/expires_hours"),
+        ("order-paid/nothing", 24, 404, "template"),
+    ] {
+        let refused = set(path, hours).await;
+        assert_eq!(refused.status, status, "{path}: {refused:?}");
+        assert!(refused.json.to_string().contains(contains), "{path}: {refused:?}");
+    }
+    app.product("p", 1_000).await;
+    let member = app.member("li").await;
+    let order = app.order(&member, &["p"]).await;
+    app.pay(&order).await;
+    app.wait(jiff::SignedDuration::from_secs(1)).await;
+    app = app.restart().await;
+    app.wait(jiff::SignedDuration::from_secs(60)).await;
+    let texts: Vec<String> = gateway.came().iter().map(|message| text(&message["text"])).collect();
+    assert_eq!(texts, [format!("订单{}已付10.00元", text(&order["id"]))]);
+    let touches = app.shop.get(&format!("/v1/members/{member}/touches")).await.expect(200);
+    assert_eq!(touches["items"].as_array().map(Vec::len), Some(1), "{touches}");
+    app.operator.send(app.operator.request(Method::DELETE, "/ops/v1/automations/order-paid/thanks")).await.expect(200);
+    assert_eq!(app.operator.get("/ops/v1/automations").await.expect(200)["items"], json!([]));
+    balanced(&app).await;
+}

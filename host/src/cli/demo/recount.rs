@@ -237,7 +237,7 @@ mod tests {
         let (from, until) = (at("2026-01-15T02:00:00Z"), at("2028-03-01T00:00:00Z"));
         let zone = TimeZone::get("Asia/Shanghai").expect("a zone");
         let check = |month, day, expect| {
-            assert_eq!(yearly(Date::constant(1990, month, day), from, until, 9, &zone), expect, "{month}-{day}");
+            assert_eq!(yearly(Date::constant(1992, month, day), from, until, 9, &zone), expect, "{month}-{day}");
         };
         check(1, 15, 2);
         check(1, 16, 3);
