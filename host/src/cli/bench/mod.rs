@@ -1,13 +1,13 @@
-//! `galenic bench`: what a call, a swap, a paid order and a timer cost, each beside a baseline of the same minute.
+//! `galenic bench`: what a call, a swap, a paid order, a touch and a timer cost, each beside a baseline of the same minute.
 //!
-//! Writes `plugins.json`, `orders.json`, `timers.json` and `backup.json`: lists of `name`, `value`, `unit`, `baseline`,
-//! `ratio`. The baseline stands in
-//! the same unit; the ratio is value by baseline.
+//! Writes `touches.json`, `plugins.json`, `orders.json`, `backup.json` and `timers.json`: lists of `name`, `value`,
+//! `unit`, `baseline`, `ratio`. The baseline stands in the same unit; the ratio is value by baseline.
 
 mod backup;
 mod orders;
 mod plugins;
 mod timers;
+mod touches;
 
 use std::{
     path::{Path, PathBuf},
@@ -34,6 +34,12 @@ pub(super) struct BenchArgs {
     /// Timers that wait while ten thousand fire.
     #[arg(long, value_name = "N", default_value_t = 1_000_000, value_parser = clap::value_parser!(u32).range(0..=10_000_000))]
     timers: u32,
+    /// Touches that are due at once.
+    #[arg(long, value_name = "N", default_value_t = 10_000, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    touches: u32,
+    /// Measures one of them alone.
+    #[arg(long, value_name = "WHAT", value_parser = ["touches", "plugins", "orders", "backup", "timers"])]
+    only: Option<String>,
 }
 
 /// One figure.
@@ -59,10 +65,23 @@ impl Figure {
 /// Measures everything.
 pub(super) async fn run(args: BenchArgs) -> anyhow::Result<ExitCode> {
     std::fs::create_dir_all(&args.out).with_context(|| format!("cannot make {}", args.out.display()))?;
-    write(&args.out, "plugins", &plugins::measure().await?)?;
-    write(&args.out, "orders", &orders::measure(args.orders).await?)?;
-    write(&args.out, "backup", &backup::measure(args.backup_mb).await?)?;
-    write(&args.out, "timers", &timers::measure(args.timers).await?)?;
+    let wanted = |name: &str| args.only.as_deref().is_none_or(|only| only == name);
+    // First, while the process is as small as a server that just started.
+    if wanted("touches") {
+        write(&args.out, "touches", &touches::measure(args.touches).await?)?;
+    }
+    if wanted("plugins") {
+        write(&args.out, "plugins", &plugins::measure().await?)?;
+    }
+    if wanted("orders") {
+        write(&args.out, "orders", &orders::measure(args.orders).await?)?;
+    }
+    if wanted("backup") {
+        write(&args.out, "backup", &backup::measure(args.backup_mb).await?)?;
+    }
+    if wanted("timers") {
+        write(&args.out, "timers", &timers::measure(args.timers).await?)?;
+    }
     Ok(ExitCode::SUCCESS)
 }
 
