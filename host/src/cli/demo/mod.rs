@@ -98,7 +98,7 @@ pub(super) async fn run(args: DemoArgs) -> anyhow::Result<ExitCode> {
 async fn start(data: PathBuf, at: Timestamp, vendors: &Vendors) -> anyhow::Result<(Running, String)> {
     let mut config = Config::standard();
     config.store.data = data;
-    config.store.cache_mb = 64;
+    config.store.cache_mb = 32;
     config.log.level = "warn".to_owned();
     config.limits.requests_per_second = 0;
     super::start_log(&config.log)?;
