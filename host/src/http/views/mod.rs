@@ -53,7 +53,7 @@ impl Currency {
 
     /// The code.
     pub(crate) fn as_str(&self) -> &str {
-        std::str::from_utf8(&self.0).unwrap_or("XXX")
+        std::str::from_utf8(&self.0).expect("three capital letters of ASCII")
     }
 }
 
