@@ -15,6 +15,7 @@ use super::{
 };
 use crate::{
     app,
+    backup::unpack,
     ledger::verify::verify,
     members::vault::Vault,
     plugin::Decisions,
@@ -27,7 +28,7 @@ use crate::{
 pub(super) struct VerifyArgs {
     #[command(flatten)]
     place: PlaceArgs,
-    /// Read a backup to its last bit instead; nothing is written.
+    /// Read a backup to its last bit instead, and everything in it, unpacked below TMPDIR for as long as that takes.
     #[arg(long, value_name = "FILE", conflicts_with = "data")]
     backup: Option<PathBuf>,
 }
@@ -35,21 +36,38 @@ pub(super) struct VerifyArgs {
 /// Says whether everything is as it should be.
 pub(super) async fn run(args: VerifyArgs) -> anyhow::Result<ExitCode> {
     if let Some(path) = &args.backup {
-        let manifest = backup::check(path)?;
-        for part in &manifest.parts {
-            say!("{} {:>12} {}", part.sha256, part.bytes, part.name);
-        }
-        say!("{}", backup::summary(&manifest));
-        say!("the backup is whole");
-        return Ok(ExitCode::SUCCESS);
+        return of_backup(path).await;
     }
     let config = args.place.load()?;
-    let (dir, store) = open(&config)?;
+    let vault = vault(&config)?;
+    everything(&config, vault.as_ref()).await
+}
+
+/// Reads a backup to its last bit, then unpacks it into a directory that goes away again, and looks at what came out.
+async fn of_backup(path: &Path) -> anyhow::Result<ExitCode> {
+    let manifest = backup::check(path)?;
+    for part in &manifest.parts {
+        say!("{} {:>12} {}", part.sha256, part.bytes, part.name);
+    }
+    say!("{}", backup::summary(&manifest));
+    say!("the backup is whole");
+    let dir = tempfile::tempdir().context("cannot make a directory to unpack in: set TMPDIR")?;
+    let mut config = Config::standard();
+    config.store.data = dir.path().to_owned();
+    let (file, data) = (std::fs::File::open(path)?, dir.path().to_owned());
+    let options = config.sled_options();
+    let unpacked = tokio::task::spawn_blocking(move || unpack(file, &data, &options)).await;
+    unpacked.context("unpacking panicked")?.with_context(|| format!("cannot unpack into {}", dir.path().display()))?;
+    everything(&config, None).await
+}
+
+/// Looks at everything in a data directory.
+async fn everything(config: &Config, vault: Option<&Arc<Vault>>) -> anyhow::Result<ExitCode> {
+    let (dir, store) = open(config)?;
     let mut problems = Vec::new();
     let mut problem_count = books(&store, &mut problems).await?;
     problem_count += look_at_rows(&store, &mut problems)?;
-    let vault = vault(&config)?;
-    let references = rows::references(&store, vault.as_ref()).await.context("the rows cannot be read")?;
+    let references = rows::references(&store, vault).await.context("the rows cannot be read")?;
     say!("tables {}, rows {}, problems {}", references.tables, references.rows, references.problem_count);
     problem_count += references.problem_count;
     problems.extend(references.problems);
@@ -57,7 +75,7 @@ pub(super) async fn run(args: VerifyArgs) -> anyhow::Result<ExitCode> {
     problem_count += modules.len() as u64;
     problems.extend(modules);
     store.close().await.with_context(|| format!("cannot close {}", dir.display()))?;
-    problem_count += decisions(&config, &mut problems)?;
+    problem_count += decisions(config, &mut problems)?;
     for problem in &problems {
         say!("problem: {problem}");
     }
@@ -98,6 +116,9 @@ async fn books(store: &Store, problems: &mut Vec<String>) -> anyhow::Result<u64>
         report.lots,
         report.sum
     );
+    if let Some(root) = report.root {
+        say!("commit {}, chain root {root}, {} entries from before the chain", report.seq, report.unchained);
+    }
     problems.extend(report.problems);
     Ok(if sound { 0 } else { count.max(1) })
 }

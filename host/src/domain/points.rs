@@ -112,6 +112,42 @@ pub struct Entry {
     /// When; never before the account's entry before this one, even if the clock went back.
     #[cbor(n(4), with = "super::cbor::instant")]
     pub at: Timestamp,
+    /// What chains it to all entries of the account before it; none where it was made before there were chains.
+    #[n(5)]
+    pub link: Option<Link>,
+}
+
+/// What the entries of an account have come to: SHA-256 over the link before, the account, the number and the entry.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Link(pub [u8; 32]);
+
+impl std::fmt::Display for Link {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+impl std::fmt::Debug for Link {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        std::fmt::Display::fmt(self, f)
+    }
+}
+
+impl<C> Encode<C> for Link {
+    fn encode<W: minicbor::encode::Write>(
+        &self,
+        to: &mut minicbor::Encoder<W>,
+        _: &mut C,
+    ) -> Result<(), minicbor::encode::Error<W::Error>> {
+        to.bytes(&self.0)?.ok()
+    }
+}
+
+impl<'b, C> Decode<'b, C> for Link {
+    fn decode(from: &mut minicbor::Decoder<'b>, _: &mut C) -> Result<Self, minicbor::decode::Error> {
+        let bytes = from.bytes()?.try_into().map_err(|_| minicbor::decode::Error::message("a link has 32 bytes"))?;
+        Ok(Self(bytes))
+    }
 }
 
 /// Names an active lot: lots are spent in this order, earliest expiry first.

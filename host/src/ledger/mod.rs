@@ -6,6 +6,7 @@
 //!
 //! Nothing here knows plugins or HTTP. Time and ids arrive as arguments, because a closure may run more than once.
 
+pub mod chain;
 pub mod counters;
 pub mod lots;
 pub mod postings;

@@ -5,12 +5,13 @@ use minicbor::{Decode, Encode};
 
 use super::{
     LedgerError,
+    chain,
     tables::{BALANCES, ENTRIES},
 };
 use crate::{
     domain::{
         money::Points,
-        points::{Account, Cause, Entry, House},
+        points::{Account, Cause, Entry, House, Link},
     },
     events,
     ids::MemberId,
@@ -29,10 +30,13 @@ pub struct Balance {
     /// When the last one was made.
     #[cbor(n(2), with = "crate::domain::cbor::instant")]
     pub last_at: Timestamp,
+    /// The link of the last one: the head of the account's chain.
+    #[n(3)]
+    pub head: Option<Link>,
 }
 
 impl Balance {
-    const EMPTY: Self = Self { points: Points::ZERO, entries: 0, last_at: Timestamp::UNIX_EPOCH };
+    const EMPTY: Self = Self { points: Points::ZERO, entries: 0, last_at: Timestamp::UNIX_EPOCH, head: None };
 }
 
 /// The shard of a house account that this member meets.
@@ -58,19 +62,22 @@ pub fn post(tx: &mut Tx<'_>, from: Account, to: Account, amount: Points, cause: 
         return Err(LedgerError::Insufficient { account: from, balance: source.points, asked: amount });
     }
     let at = tx.at().max(source.last_at).max(target.last_at);
-    append(
-        tx,
-        from,
-        source,
-        Entry { amount: amount.negated()?, balance: source.points.minus(amount)?, counterpart: to, cause, at },
-    )?;
-    append(tx, to, target, Entry { amount, balance: target.points.plus(amount)?, counterpart: from, cause, at })?;
+    let (taken, given) = (amount.negated()?, amount);
+    append(tx, from, source, entry(taken, source.points.minus(amount)?, to, cause, at))?;
+    append(tx, to, target, entry(given, target.points.plus(amount)?, from, cause, at))?;
     Ok(())
 }
 
-fn append(tx: &mut Tx<'_>, account: Account, before: Balance, entry: Entry) -> Result<(), StoreError> {
+const fn entry(amount: Points, balance: Points, counterpart: Account, cause: Cause, at: Timestamp) -> Entry {
+    Entry { amount, balance, counterpart, cause, at, link: None }
+}
+
+fn append(tx: &mut Tx<'_>, account: Account, before: Balance, mut entry: Entry) -> Result<(), StoreError> {
+    let head = chain::link(before.head.as_ref(), account, before.entries, &entry);
+    entry.link = Some(head);
     tx.put(&ENTRIES, &(account, before.entries), &entry)?;
-    let after = Balance { points: entry.balance, entries: before.entries + 1, last_at: entry.at };
+    let after =
+        Balance { points: entry.balance, entries: before.entries + 1, last_at: entry.at, head: Some(head) };
     tx.put(&BALANCES, &account, &after)
 }
 

@@ -1,21 +1,24 @@
 //! Proves the books: re-adds every entry of every account, while orders flow.
 //!
 //! Entries are append-only and both sides of a posting carry one commit number, so all entries up to one commit sum to
-//! zero exactly. [`verify`] picks the newest commit and checks up to there.
+//! zero exactly. [`verify`] picks the newest commit and checks up to there: the sums, that each entry is chained to the
+//! one before it, and that the lots of a purse sum to it.
 
 use jiff::Timestamp;
+use sha2::{Digest as _, Sha256};
 
 use super::{
+    chain::Walk,
     lots::{Lot, PendingLot},
     tables::{BALANCES, ENTRIES, LOTS, PENDING_LOTS},
 };
 use crate::{
     domain::{
         money::Points,
-        points::{Account, Entry, House, Purse},
+        points::{Account, Entry, House, Link, Purse},
     },
     ids::{MemberId, OrderId},
-    store::{Row, Scan, Seq, Store, StoreError},
+    store::{Key as _, Row, Scan, Seq, Store, StoreError},
 };
 
 /// Rows read at once.
@@ -32,6 +35,12 @@ pub struct LedgerReport {
     pub entries: u64,
     /// Lots counted, pending ones included.
     pub lots: u64,
+    /// The commit that everything was checked up to.
+    pub seq: Seq,
+    /// A digest of the heads of all chains at that commit: written down, it tells later whether history was rewritten.
+    pub root: Option<Link>,
+    /// Entries from before there were chains: their sums alone are proven.
+    pub unchained: u64,
     /// The sum of all entries: zero, or the books do not close.
     pub sum: i128,
     /// What members hold and what the programme gave and took.
@@ -107,7 +116,7 @@ impl LedgerReport {
 /// Those of the store; a book that does not close is no error but a finding.
 pub async fn verify(store: &Store) -> Result<LedgerReport, StoreError> {
     let cut = store.read(|tx| Ok::<_, StoreError>(tx.seq())).await?;
-    let mut report = LedgerReport::default();
+    let (mut report, mut heads) = (LedgerReport { seq: cut, ..LedgerReport::default() }, Sha256::new());
     let mut after: Option<Account> = None;
     loop {
         let page = store
@@ -117,57 +126,72 @@ pub async fn verify(store: &Store) -> Result<LedgerReport, StoreError> {
             })
             .await?;
         for (account, _) in &page {
-            check_account(store, *account, cut, &mut report).await?;
+            let walked = check_account(store, *account, cut, &mut report).await?;
+            report.accounts += 1;
+            report.add(*account, walked.sum);
+            report.unchained += walked.unchained;
+            if let Some(head) = walked.head {
+                heads.update(account.to_bytes());
+                heads.update(walked.next.to_be_bytes());
+                heads.update(head.0);
+            }
             if let Account::Member(member, purse) = account {
                 check_lots(store, *member, *purse, &mut report).await?;
             }
         }
         match page.last() {
             Some((last, _)) => after = Some(*last),
-            None => return Ok(report),
+            None => {
+                report.root = Some(Link(heads.finalize().into()));
+                return Ok(report);
+            }
         }
     }
 }
 
-/// Re-adds one account's entries up to the cut; the running balances must agree with the sum.
-async fn check_account(store: &Store, account: Account, cut: Seq, report: &mut LedgerReport) -> Result<(), StoreError> {
-    report.accounts += 1;
-    let (mut next, mut sum, mut last_at) = (0, 0_i128, Timestamp::MIN);
+/// Re-adds one account's entries up to the cut: the running balances must agree with the sum, and the chain must hold.
+async fn check_account(
+    store: &Store,
+    account: Account,
+    cut: Seq,
+    report: &mut LedgerReport,
+) -> Result<Walk, StoreError> {
+    let mut walk = Walk::new(account);
     loop {
-        let page: Vec<((Account, u64), Row<Entry>)> = store
-            .read(move |tx| tx.scan_rows(&ENTRIES, &Scan::prefix(&account).from(&(account, next)).limit(PAGE)))
+        let next = walk.next;
+        // The balance is read with the page: on the last one the two must agree.
+        let (page, balance) = store
+            .read(move |tx| {
+                let scan = Scan::prefix(&account).from(&(account, next)).limit(PAGE);
+                let page: Vec<((Account, u64), Row<Entry>)> = tx.scan_rows(&ENTRIES, &scan)?;
+                Ok::<_, StoreError>((page, tx.get(&BALANCES, &account)?))
+            })
             .await?;
         let full = page.len() == PAGE;
         for ((_, number), row) in page {
             if row.seq > cut {
-                report.add(account, sum);
-                return Ok(());
+                return Ok(walk);
             }
-            sum += i128::from(row.value.amount.get());
             report.entries += 1;
-            if number != next {
-                report.problem(format!("{account:?}: entry {next} is missing"));
-            }
-            if i128::from(row.value.balance.get()) != sum {
-                report.problem(format!("{account:?}: entry {number} says {}, the sum is {sum}", row.value.balance));
-            }
-            if row.value.at < last_at {
-                report.problem(format!("{account:?}: entry {number} goes back in time"));
-            }
-            (next, last_at) = (number + 1, row.value.at);
+            walk.take(number, &row.value, |what| report.problem(what));
         }
-        if !full {
-            break;
+        if full {
+            continue;
         }
+        let Some(balance) = balance else { return Ok(walk) };
+        if balance.entries != walk.next {
+            report.problem(format!(
+                "{account:?}: the balance counts {} entries, there are {}: those at the end are missing",
+                balance.entries, walk.next
+            ));
+        } else if balance.head != walk.head {
+            report.problem(format!("{account:?}: after {} entries the chain has another head than the balance", walk.next));
+        }
+        if i128::from(balance.points.get()) != walk.sum {
+            report.problem(format!("{account:?}: the balance is {}, the sum is {}", balance.points, walk.sum));
+        }
+        return Ok(walk);
     }
-    report.add(account, sum);
-    let balance = store.read(move |tx| tx.get(&BALANCES, &account)).await?;
-    if let Some(balance) = balance.filter(|balance| balance.entries == next)
-        && i128::from(balance.points.get()) != sum
-    {
-        report.problem(format!("{account:?}: the balance is {}, the sum is {sum}", balance.points));
-    }
-    Ok(())
 }
 
 /// The lots of a purse must sum to its balance.

@@ -24,6 +24,13 @@ pub(crate) struct LedgerView {
     entries: u64,
     /// Lots counted, pending ones included.
     lots: u64,
+    /// The commit that everything was checked up to.
+    commit: u64,
+    /// A digest of the heads of all chains at that commit: written down, it tells later whether history was rewritten.
+    #[schema(value_type = Option<String>)]
+    root: Option<String>,
+    /// Entries from before there were chains: their sums alone are proven.
+    unchained: u64,
     /// The sum of all entries: zero, or the books do not close.
     #[schema(value_type = i64)]
     sum: i128,
@@ -37,8 +44,10 @@ pub(crate) struct LedgerView {
 impl From<LedgerReport> for LedgerView {
     fn from(report: LedgerReport) -> Self {
         let sound = report.is_sound();
-        let LedgerReport { accounts, entries, lots, sum, totals, problem_count, problems } = report;
-        Self { sound, accounts, entries, lots, sum, totals: totals.into(), problem_count, problems }
+        let LedgerReport { accounts, entries, lots, seq, root, unchained, sum, totals, problem_count, problems } = report;
+        let (commit, root) = (seq.get(), root.map(|root| root.to_string()));
+        let totals = totals.into();
+        Self { sound, accounts, entries, lots, commit, root, unchained, sum, totals, problem_count, problems }
     }
 }
 
