@@ -4,8 +4,7 @@ use jiff::Timestamp;
 use minicbor::{Decode, Encode};
 
 use super::{
-    LedgerError,
-    chain,
+    LedgerError, chain,
     tables::{BALANCES, ENTRIES},
 };
 use crate::{
@@ -76,8 +75,7 @@ fn append(tx: &mut Tx<'_>, account: Account, before: Balance, mut entry: Entry) 
     let head = chain::link(before.head.as_ref(), account, before.entries, &entry);
     entry.link = Some(head);
     tx.put(&ENTRIES, &(account, before.entries), &entry)?;
-    let after =
-        Balance { points: entry.balance, entries: before.entries + 1, last_at: entry.at, head: Some(head) };
+    let after = Balance { points: entry.balance, entries: before.entries + 1, last_at: entry.at, head: Some(head) };
     tx.put(&BALANCES, &account, &after)
 }
 

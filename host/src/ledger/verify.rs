@@ -185,7 +185,10 @@ async fn check_account(
                 balance.entries, walk.next
             ));
         } else if balance.head != walk.head {
-            report.problem(format!("{account:?}: after {} entries the chain has another head than the balance", walk.next));
+            report.problem(format!(
+                "{account:?}: after {} entries the chain has another head than the balance",
+                walk.next
+            ));
         }
         if i128::from(balance.points.get()) != walk.sum {
             report.problem(format!("{account:?}: the balance is {}, the sum is {}", balance.points, walk.sum));

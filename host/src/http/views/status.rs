@@ -44,7 +44,8 @@ pub(crate) struct LedgerView {
 impl From<LedgerReport> for LedgerView {
     fn from(report: LedgerReport) -> Self {
         let sound = report.is_sound();
-        let LedgerReport { accounts, entries, lots, seq, root, unchained, sum, totals, problem_count, problems } = report;
+        let LedgerReport { accounts, entries, lots, seq, root, unchained, sum, totals, problem_count, problems } =
+            report;
         let (commit, root) = (seq.get(), root.map(|root| root.to_string()));
         let totals = totals.into();
         Self { sound, accounts, entries, lots, commit, root, unchained, sum, totals, problem_count, problems }
