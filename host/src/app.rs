@@ -443,3 +443,6 @@ async fn advance_recommendations(services: &Services, stopped: &watch::Receiver<
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;

@@ -37,6 +37,8 @@ pub const DAY_TOTALS: Table<(MemberId, i32), DayTotals> = Table::new(20, "day-to
 pub const OCCASIONS: Table<(MemberId, u8), OccasionRow> = Table::new(135, "occasions.v1");
 /// What the nightly evaluation found where nothing changed: one row for each page of members.
 pub const TIER_DIGESTS: Table<(Timestamp, u64), TierDigest> = Table::new(136, "tier-digests.v1");
+/// The days, since 1970-01-01 in the deployment's zone, of which a member was told that points die then.
+pub const POINTS_NOTICES: Table<(MemberId, i32), ()> = Table::new(128, "points-notices.v1");
 
 /// The catalogue.
 pub const PRODUCTS: Table<ProductId, Product> = Table::new(24, "products.v1");

@@ -10,7 +10,7 @@ use super::tables::{
     ACTIVE_RELEASES, AUTOMATIC_OFFERS, COUPONS, COUPONS_BY_EXTERNAL_ID, COUPONS_ISSUED, COUPONS_OF_MEMBER, DAY_TOTALS,
     IDEMPOTENCY, KEYS, KEYS_BY_ID, MEMBERS, MEMBERS_BY_EXTERNAL_ID, MEMBERS_OF_PARTNER, MODULES, OCCASIONS, OFFERS,
     OFFERS_BY_CODE, ORDER_PRICES, ORDERS, ORDERS_BY_EXTERNAL_ID, ORDERS_OF_MEMBER, PARTNERS, PATIENTS, PLACED_QUOTES,
-    PRODUCTS, PRODUCTS_BY_EXTERNAL_ID, PROFILES, QUOTES, RELEASES, TIER_DIGESTS, TRIGGERED_OFFERS,
+    POINTS_NOTICES, PRODUCTS, PRODUCTS_BY_EXTERNAL_ID, PROFILES, QUOTES, RELEASES, TIER_DIGESTS, TRIGGERED_OFFERS,
 };
 use crate::{
     domain::{
@@ -313,6 +313,10 @@ async fn time(store: &Store, report: &mut ReferencesReport) -> Result<(), StoreE
     .await?;
     each(store, report, OCCASIONS, |tx, (member, _), _, problems| must_have(tx, &MEMBERS, member, member, problems))
         .await?;
+    each(store, report, POINTS_NOTICES, |tx, (member, _), (), problems| {
+        must_have(tx, &MEMBERS, member, member, problems)
+    })
+    .await?;
     readable(store, report, CURSORS).await?;
     readable(store, report, LEASES).await?;
     readable(store, report, SCHEDULES).await?;

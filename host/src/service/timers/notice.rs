@@ -3,6 +3,9 @@
 //! A coupon speaks once, exactly so many days of 24 hours before its end, if it is in hand then. Points speak once for
 //! each day on which some die, at the hour of notices so many days before. What lives shorter than the notice says
 //! nothing, and neither does what is noticed too late to be of use.
+//!
+//! A clock that is set back brings no notice again. A coupon has one timer in its life: what fires takes it. Points that
+//! are granted later may share their last day with points that were spoken of, so the days spoken of are kept.
 
 use jiff::{SignedDuration, Timestamp, ToSpan as _};
 
@@ -18,10 +21,15 @@ use crate::{
     service::{
         Error, Settings,
         facts::{date_of, day_number},
-        tables::{COUPONS, MEMBERS},
+        tables::{COUPONS, MEMBERS, POINTS_NOTICES},
     },
-    store::{StoreError, Tx},
+    store::{Scan, StoreError, Tx},
 };
+
+/// How long it is known that a day was spoken of, once it is past: longer than any clock is set back.
+const NOTICES_KEPT_DAYS: i32 = 400;
+/// Days forgotten with each notice: more than one notice adds.
+const NOTICES_SWEPT_AT_ONCE: usize = 8;
 
 /// Sets the timer of a coupon that dies at `expires_at`.
 ///
@@ -90,7 +98,7 @@ pub(super) fn coupon(tx: &mut Tx<'_>, id: CouponId, now: Timestamp, settings: &S
     }
 }
 
-/// The timer's work: points of a member die on a day to come.
+/// The timer's work: points of a member die on a day to come. Each day is spoken of once.
 ///
 /// # Errors
 ///
@@ -109,8 +117,13 @@ pub(super) fn points(
     };
     let soonest = now.checked_add(1.millisecond()).unwrap_or(Timestamp::MAX);
     let points = lots::expiring(tx, member, begins(on).max(soonest), begins(on + 1))?;
-    if points.is_zero() || !takes_part(tx, member)? {
+    if points.is_zero() || !takes_part(tx, member)? || tx.get(&POINTS_NOTICES, &(member, on))?.is_some() {
         return Ok(());
+    }
+    tx.put(&POINTS_NOTICES, &(member, on), &())?;
+    let past = Scan::prefix(&member).until(&(member, on.saturating_sub(NOTICES_KEPT_DAYS)));
+    for (key, ()) in tx.scan(&POINTS_NOTICES, &past.limit(NOTICES_SWEPT_AT_ONCE))? {
+        tx.delete(&POINTS_NOTICES, &key)?;
     }
     Ok(events::append(tx, member, [What::PointsExpiring { points, on }])?)
 }

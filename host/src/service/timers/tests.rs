@@ -155,6 +155,54 @@ async fn points_say_once_that_they_die_soon() {
     assert!(told[1..].iter().all(|what| *what == What::PointsExpired) && told.len() > 1, "{told:?}");
 }
 
+/// Points that a clock set back lets join those that were spoken of die with them, without a second word.
+#[tokio::test]
+async fn a_clock_set_back_brings_no_notice_again() {
+    let fixture = Fixture::model(49).await;
+    let member = join(&fixture, None).await;
+    let services = &fixture.services;
+    let grant = async |points| {
+        services.adjust_points(fixture.shop, fixture.once(), member, Points::new(points)).await.expect("grants");
+    };
+    let ten = define(&fixture, NewOffer { validity: Validity::Days(10), ..offer("ten", OfferClass::Coupon) }).await;
+    let issue = IssueCoupon { offer: ten, member, external_id: None };
+    let coupon = services.issue_coupon(fixture.shop, fixture.once(), issue).await.expect("issues").value.id;
+    grant(70).await;
+    for at in ["2026-03-05T00:00:00Z", "2027-02-01T00:00:00Z"] {
+        set(&fixture, at);
+        run(&fixture).await;
+    }
+    // Years ago the same clock was wrong as well: what is known of it goes.
+    let ancient = services.store.run(services.clock.now(), move |tx| {
+        (0..20).try_for_each(|day| tx.put(&crate::service::tables::POINTS_NOTICES, &(member, day), &()))
+    });
+    let ancient: Result<(), StoreError> = ancient.await;
+    ancient.expect("is written");
+    for at in ["2026-03-01T06:00:00Z", "2026-03-02T06:00:00Z"] {
+        set(&fixture, at);
+        grant(30).await;
+        for at in ["2026-03-05T00:00:00Z", "2027-02-02T00:00:00Z"] {
+            set(&fixture, at);
+            run(&fixture).await;
+        }
+    }
+    let day = |at: &str| day_number(at.parse().expect("an instant"), &services.settings.zone);
+    let told: Vec<What> = happened(&fixture, member)
+        .await
+        .into_iter()
+        .filter(|what| matches!(what, What::PointsExpiring { .. } | What::CouponExpiring(_)))
+        .collect();
+    let expected = [
+        What::CouponExpiring(coupon),
+        What::PointsExpiring { points: Points::new(70), on: day("2027-03-01T04:00:00Z") },
+        What::PointsExpiring { points: Points::new(30), on: day("2027-03-02T04:00:00Z") },
+    ];
+    assert_eq!(told, expected);
+    let kept = services.store.read(|tx| tx.scan(&crate::service::tables::POINTS_NOTICES, &Scan::all())).await;
+    let kept: Vec<_> = kept.map_err(|error: StoreError| error).expect("reads");
+    assert_eq!(kept.len(), 20 + 2 - 8, "each notice forgets some of those that are long past");
+}
+
 /// A timer whose work always fails is retried, given up, listed and discarded; what is due beside it fires at once.
 #[tokio::test]
 async fn a_broken_timer_ends_among_the_dead_and_starves_nobody() {
