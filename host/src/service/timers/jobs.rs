@@ -215,16 +215,11 @@ impl Services {
     /// Does a job's next step; `None` if another does, or it failed.
     async fn step(&self, kind: JobKind, tokens: &mut BTreeMap<JobKind, Token>) -> Result<Option<Step>, Error> {
         let now = self.clock.now();
-        let (holder, held) = (self.settings.schedule.node.clone(), tokens.get(&kind).copied());
-        let claim = self.store.run(now, move |tx| {
-            let Some(job) = jobs::ready(tx, kind.name(), now)? else { return Ok(None) };
-            let token = match held {
-                Some(token) => leases::holds(tx, kind.name(), token)?.then_some(token),
-                None => leases::take(tx, kind.name(), &holder, now, LEASE_LASTS)?,
-            };
-            Ok::<_, Error>(token.map(|token| Turn { kind, job, now, token }))
-        });
-        let Some(turn) = claim.await? else { return Ok(None) };
+        let claimed = match tokens.get(&kind) {
+            Some(token) => self.go_on(kind, *token, now).await?,
+            None => self.claim(kind, now).await?,
+        };
+        let Some(turn) = claimed else { return Ok(None) };
         tokens.insert(kind, turn.token);
         let done = match kind {
             JobKind::MemberDay => self.tell_member_day(turn.clone()).await,
@@ -246,6 +241,27 @@ impl Services {
             Err(error) if is_no_fault_of_the_work(&error) => Err(error),
             Err(error) => self.step_failed(turn, &error).await.map(|()| None),
         }
+    }
+
+    /// Takes the job's lease for its first step in this run; `None` if another has it.
+    async fn claim(&self, kind: JobKind, now: Timestamp) -> Result<Option<Turn>, Error> {
+        let holder = self.settings.schedule.node.clone();
+        let claim = self.store.run(now, move |tx| {
+            let Some(job) = jobs::ready(tx, kind.name(), now)? else { return Ok(None) };
+            let token = leases::take(tx, kind.name(), &holder, now, LEASE_LASTS)?;
+            Ok(token.map(|token| Turn { kind, job, now, token }))
+        });
+        claim.await
+    }
+
+    /// The next step under a lease that this run has. A look is enough: the step's own transaction asks for the lease and
+    /// the job's place again.
+    async fn go_on(&self, kind: JobKind, token: Token, now: Timestamp) -> Result<Option<Turn>, Error> {
+        let look = self.store.peek(move |tx| {
+            let Some(job) = jobs::ready(tx, kind.name(), now)? else { return Ok(None) };
+            Ok(leases::holds(tx, kind.name(), token)?.then_some(Turn { kind, job, now, token }))
+        });
+        look.await
     }
 
     async fn step_failed(&self, turn: Turn, error: &Error) -> Result<(), Error> {

@@ -12,7 +12,7 @@ use crate::{
         Error, Services,
         tables::{IDEMPOTENCY, TIER_DIGESTS},
     },
-    store::{Key as _, Scan, Tx},
+    store::{Key as _, SCAN_ROWS_MAX, Scan, Tx},
 };
 
 /// Segments of decisions that one step deletes: each is read through first.
@@ -48,22 +48,28 @@ impl Services {
     }
 }
 
+/// Most keys are young: a step looks at more rows than it may delete, and ends early where it deleted as many as it may.
 fn sweep_keys(tx: &mut Tx<'_>, cursor: Option<&[u8]>, before: Timestamp) -> Result<Step, Error> {
-    let scan = Scan::all().limit(STEP_ROWS_MAX);
+    let scan = Scan::all().limit(SCAN_ROWS_MAX);
     let scan = match cursor.and_then(<(PartnerId, String)>::from_bytes) {
         Some(last) => scan.after(&last),
         None => scan,
     };
     let rows = tx.scan_rows(&IDEMPOTENCY, &scan)?;
-    let mut changed = 0;
-    for (key, row) in &rows {
+    let (mut step, full) = (Step { next: None, rows: 0, changed: 0 }, rows.len() == SCAN_ROWS_MAX);
+    for (key, row) in rows {
+        step.rows += 1;
         if row.at < before {
-            tx.delete(&IDEMPOTENCY, key)?;
-            changed += 1;
+            tx.delete(&IDEMPOTENCY, &key)?;
+            step.changed += 1;
+        }
+        step.next = Some(key.to_bytes());
+        if step.changed == STEP_ROWS_MAX as u64 {
+            return Ok(step);
         }
     }
-    let next = rows.last().filter(|_| rows.len() == STEP_ROWS_MAX).map(|(key, _)| key.to_bytes());
-    Ok(Step { next, rows: rows.len() as u64, changed })
+    step.next = step.next.filter(|_| full);
+    Ok(step)
 }
 
 fn days_ago(now: Timestamp, days: u32) -> Timestamp {
