@@ -102,6 +102,8 @@ ids! {
     OrderId("ord", "order");
     /// A refund of an order or of some of its lines.
     RefundId("rfd", "refund");
+    /// A prescription of a patient.
+    PrescriptionId("prs", "prescription");
     /// A recorded decision.
     DecisionId("dec", "decision");
     /// An API key (the id is public, the key is not).

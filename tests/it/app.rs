@@ -38,6 +38,8 @@ const SHOP_SCOPES: &[&str] = &[
     "orders:read",
     "orders:write",
     "points:read",
+    "prescriptions:read",
+    "prescriptions:write",
     "touches:read",
     "touches:write",
 ];
@@ -200,6 +202,23 @@ impl TestApp {
     pub(crate) async fn pay(&self, order: &Json) -> Json {
         let payment = json!({"reference": "pay-1", "method": "wechat-pay", "amount": order["price"]["payable"]});
         self.shop.post(&format!("/v1/orders/{}/payment", text(&order["id"])), payment).await.expect(200)
+    }
+
+    /// Uploads a prescription of a member for items of products; as the server shows it.
+    pub(crate) async fn prescribe(&self, member: &str, name: &str, items: &[(&str, u32)]) -> Json {
+        let items: Vec<Json> =
+            items.iter().map(|(product, items)| json!({"external_id": product, "quantity": items})).collect();
+        let new = json!({
+            "external_id": name, "member": member, "items": items, "name": "王芳", "issuer": "上海第一医院",
+            "image": "https://example.com/rx.jpg",
+        });
+        self.shop.post("/v1/prescriptions", new).await.expect(201)
+    }
+
+    /// The same, and a pharmacist approves it.
+    pub(crate) async fn prescribe_approved(&self, member: &str, name: &str, items: &[(&str, u32)]) -> Json {
+        let path = format!("/ops/v1/prescriptions/{}", text(&self.prescribe(member, name, items).await["id"]));
+        self.operator.post(&format!("{path}/approval"), Json::Null).await.expect(200)
     }
 
     /// A step of an order that takes no body.

@@ -10,6 +10,7 @@ mod corpus;
 mod guest;
 mod hostile;
 mod operator;
+mod prescriptions;
 mod program;
 mod reach;
 mod recommendations;

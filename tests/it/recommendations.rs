@@ -41,7 +41,9 @@ async fn what_others_bought_with_it_is_there_to_discover_and_the_rest_to_buy_aga
         buys(&app, &other, &["pill", "tea", "scale", "gone"]).await;
         buys(&app, &other, &["pill", "tea"]).await;
         let mut asked = crate::app::cart(&other, &["pill", "rx"]);
-        asked["prescription"] = json!("rx-1");
+        let name = format!("rx-{number}");
+        app.prescribe_approved(&other, &name, &[("rx", 1)]).await;
+        asked["prescription"] = json!(name);
         let quote = app.shop.post("/v1/quotes", asked).await.expect(201);
         app.pay(&app.shop.post("/v1/orders", json!({"quote": quote["id"]})).await.expect(201)).await;
     }

@@ -123,6 +123,7 @@ async fn r4_what_may_not_be_promoted_is_not() {
     });
     app.operator.post("/ops/v1/offers", offer).await.expect(201);
     let mut asked = cart(&member, &["rx", "food"]);
+    app.prescribe_approved(&member, "rx-1", &[("rx", 1)]).await;
     asked["prescription"] = json!("rx-1");
     let quote = app.shop.post("/v1/quotes", asked).await.expect(201);
     let (amount, reason) = outcome(&quote, "flash");

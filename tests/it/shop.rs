@@ -239,6 +239,8 @@ async fn prescription_medicine_needs_a_prescription() {
     app.shop.post("/v1/quotes", cart(&member, &["insulin"])).await.refused(422, "prescription-required");
     let mut with = cart(&member, &["insulin"]);
     with["prescription"] = json!("rx-2026-1");
+    app.shop.post("/v1/quotes", with.clone()).await.refused(404, "not-found");
+    app.prescribe_approved(&member, "rx-2026-1", &[("insulin", 1)]).await;
     app.shop.post("/v1/quotes", with).await.expect(201);
 }
 

@@ -3,6 +3,8 @@
 //! Unknown keys are refused with their name. Secrets come from the environment alone ([`Secrets`]) and are shown
 //! nowhere.
 
+mod orders;
+
 use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf, time::Duration};
 
 use anyhow::{Context as _, bail};
@@ -18,6 +20,8 @@ use crate::{
     store::SledOptions,
 };
 
+pub use self::orders::Orders;
+
 /// Everything that can be configured.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -28,6 +32,8 @@ pub struct Config {
     pub store: Store,
     /// The rules of the programme that are no plugin's.
     pub programme: Programme,
+    /// How orders are checked and waited for.
+    pub orders: Orders,
     /// How members are reached.
     pub reach: Reach,
     /// The plugin engine and its records.
@@ -329,6 +335,7 @@ impl Config {
                 points_share_basis_points: 5_000,
                 coupons_per_quote: 50,
             },
+            orders: Orders::standard(),
             reach: Reach {
                 quiet_from: "21:00".to_owned(),
                 quiet_to: "09:00".to_owned(),
@@ -423,6 +430,7 @@ impl Config {
         );
         let coupons = (1..=500).contains(&programme.coupons_per_quote);
         require(coupons, "programme.coupons_per_quote must be 1 to 500".to_owned());
+        self.orders.check(&mut require);
         self.schedule.check(&mut require);
         require((1..=1_000).contains(&self.plugins.sandboxes), "plugins.sandboxes must be 1 to 1000".to_owned());
         require((1..=16).contains(&self.plugins.module_mb_max), "plugins.module_mb_max must be 1 to 16".to_owned());
@@ -465,6 +473,7 @@ impl Config {
             points_value_per_100: Money::new(programme.points_value_per_100),
             points_most: BasisPoints::new(programme.points_share_basis_points),
             coupons_per_quote: programme.coupons_per_quote,
+            orders: self.orders.settings()?,
             reach: self.reach.settings()?,
             schedule: self.schedule.settings(),
         })

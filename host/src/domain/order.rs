@@ -13,7 +13,10 @@ use super::{
     product::Class,
     rule::Reason,
 };
-use crate::ids::{CouponId, DecisionId, MemberId, OfferId, OrderId, PartnerId, ProductId, QuoteId, RefundId};
+use crate::ids::{
+    CouponId, DecisionId, MemberId, OfferId, OrderId, PartnerId, PatientId, PrescriptionId, ProductId, QuoteId,
+    RefundId,
+};
 
 /// What took an amount off a line or off the delivery fee.
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
@@ -405,7 +408,7 @@ pub struct Order {
     /// The lots its points come from.
     #[n(9)]
     pub draws: Vec<Draw>,
-    /// The prescription that covers it.
+    /// The prescription that covers it, as the partner named it.
     #[n(10)]
     pub prescription: Option<ExternalId>,
     /// Paid to the courier: shipped and delivered before it is paid.
@@ -441,4 +444,13 @@ pub struct Order {
     /// The record of the pricing decision.
     #[n(21)]
     pub decision: DecisionId,
+    /// The prescription that it consumed.
+    #[n(22)]
+    pub prescription_id: Option<PrescriptionId>,
+    /// Whether it waits for the review of its prescription: nobody can pay it yet.
+    #[cbor(n(23), default)]
+    pub awaits_review: bool,
+    /// The patient, where the member acts for another.
+    #[n(24)]
+    pub acting_for: Option<PatientId>,
 }

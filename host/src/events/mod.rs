@@ -18,7 +18,7 @@ use crate::{
         money::Points,
         touch::{Channel, ConsentPurpose},
     },
-    ids::{CouponId, Id, MemberId, OrderId, RefundId},
+    ids::{CouponId, Id, MemberId, OrderId, PrescriptionId, RefundId},
     store::{Scan, Seq, StoreError, Table, Tx},
 };
 
@@ -121,6 +121,18 @@ pub enum What {
     /// It was member day: the day in the deployment's zone, in days since 1970-01-01.
     #[n(18)]
     MemberDay(#[n(0)] i32),
+    /// A prescription was uploaded.
+    #[n(30)]
+    PrescriptionUploaded(#[n(0)] PrescriptionId),
+    /// A pharmacist approved it.
+    #[n(31)]
+    PrescriptionApproved(#[n(0)] PrescriptionId),
+    /// A pharmacist rejected it.
+    #[n(32)]
+    PrescriptionRejected(#[n(0)] PrescriptionId),
+    /// Its time is over before all of it was bought.
+    #[n(33)]
+    PrescriptionExpired(#[n(0)] PrescriptionId),
     /// Gave a consent, or took one back.
     #[n(40)]
     ConsentChanged {
@@ -138,7 +150,7 @@ pub enum What {
 
 impl What {
     /// Every name.
-    pub const NAMES: [&str; 20] = [
+    pub const NAMES: [&str; 24] = [
         "registered",
         "updated",
         "erased",
@@ -159,6 +171,10 @@ impl What {
         "anniversary",
         "member-day",
         "consent-changed",
+        "prescription-uploaded",
+        "prescription-approved",
+        "prescription-rejected",
+        "prescription-expired",
     ];
 
     /// The name used in the API.
@@ -184,6 +200,10 @@ impl What {
             Self::Anniversary(_) => 17,
             Self::MemberDay(_) => 18,
             Self::ConsentChanged { .. } => 19,
+            Self::PrescriptionUploaded(_) => 20,
+            Self::PrescriptionApproved(_) => 21,
+            Self::PrescriptionRejected(_) => 22,
+            Self::PrescriptionExpired(_) => 23,
         };
         Self::NAMES[index]
     }

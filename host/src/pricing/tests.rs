@@ -210,6 +210,9 @@ fn order(priced: Priced) -> Order {
         refunds: Vec::new(),
         releases: Vec::new(),
         decision: Id::from_bits(1),
+        prescription_id: None,
+        awaits_review: false,
+        acting_for: None,
     }
 }
 

@@ -51,10 +51,13 @@ pub enum TimerKind {
     /// A member joined this day, some years ago.
     #[n(7)]
     Anniversary,
+    /// The time of a prescription is over.
+    #[n(20)]
+    PrescriptionExpires = 20,
 }
 
 impl TimerKind {
-    const ALL: [Self; 8] = [
+    const ALL: [Self; 9] = [
         Self::UnpaidOrder,
         Self::ActivatePoints,
         Self::ExpirePoints,
@@ -63,6 +66,7 @@ impl TimerKind {
         Self::NoticePoints,
         Self::Birthday,
         Self::Anniversary,
+        Self::PrescriptionExpires,
     ];
 
     /// The name that operators see.
@@ -76,6 +80,7 @@ impl TimerKind {
             Self::NoticePoints => "notice-points",
             Self::Birthday => "birthday",
             Self::Anniversary => "anniversary",
+            Self::PrescriptionExpires => "prescription-expires",
         }
     }
 }

@@ -149,6 +149,30 @@ pub enum Error {
         /// Index of the line.
         line: usize,
     },
+    /// The prescription does not allow it any more, or not yet.
+    #[error("prescription {prescription} cannot be used: {why}")]
+    PrescriptionNotUsable {
+        /// As it was named.
+        prescription: String,
+        /// For example `it has expired`.
+        why: &'static str,
+    },
+    /// The prescription allows less.
+    #[error("line {line}: the prescription allows {left} more items of it")]
+    PrescriptionExceeded {
+        /// Index of the line.
+        line: usize,
+        /// Items left.
+        left: u32,
+    },
+    /// A pharmacist has not decided yet.
+    #[error("order {order} waits for the review of its prescription: it cannot be {verb}")]
+    UnderReview {
+        /// The order.
+        order: OrderId,
+        /// For example `paid`.
+        verb: &'static str,
+    },
     /// Not enough stock.
     #[error("line {line}: {left} items are left")]
     OutOfStock {
@@ -244,6 +268,9 @@ impl Error {
             Self::CouponNotUsable { .. } => "coupon-not-usable",
             Self::NotEnoughPoints { .. } => "not-enough-points",
             Self::PrescriptionRequired { .. } => "prescription-required",
+            Self::PrescriptionNotUsable { .. } => "prescription-not-usable",
+            Self::PrescriptionExceeded { .. } => "prescription-exceeded",
+            Self::UnderReview { .. } => "prescription-under-review",
             Self::OutOfStock { .. } => "out-of-stock",
             Self::NotIssuable { .. } => "offer-not-issuable",
             Self::MedicineNotReturnable { .. } => "medicine-not-returnable",
@@ -283,6 +310,9 @@ impl Error {
             | Self::AmountMismatch { .. }
             | Self::CouponNotUsable { .. }
             | Self::NotEnoughPoints { .. }
+            | Self::PrescriptionNotUsable { .. }
+            | Self::PrescriptionExceeded { .. }
+            | Self::UnderReview { .. }
             | Self::OutOfStock { .. }
             | Self::NotIssuable { .. }
             | Self::MedicineNotReturnable { .. }

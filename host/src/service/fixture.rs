@@ -149,6 +149,7 @@ fn services(dir: &TempDir, store: Store, beside: Beside, seed: u64) -> Services 
         points_value_per_100: Money::new(100),
         points_most: BasisPoints::new(5_000),
         coupons_per_quote: 20,
+        orders: super::settings::OrderSettings::standard(),
         reach: super::settings::ReachSettings::standard(),
         schedule: ScheduleSettings {
             node: "test".to_owned(),

@@ -97,6 +97,12 @@ scopes! {
     ReachRead = 22, "reach:read";
     /// Write and approve templates, change suppressions, retry and discard touches.
     ReachWrite = 23, "reach:write";
+    /// Read prescriptions, without personal data.
+    PrescriptionsRead = 30, "prescriptions:read";
+    /// Upload prescriptions.
+    PrescriptionsWrite = 31, "prescriptions:write";
+    /// Review prescriptions: read all of what was uploaded, approve and reject.
+    PrescriptionsReview = 32, "prescriptions:review";
 }
 
 /// A name that no scope has.
@@ -134,14 +140,14 @@ impl<'de> Deserialize<'de> for Scope {
 /// A set of scopes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Encode, Decode)]
 #[cbor(transparent)]
-pub struct Scopes(#[n(0)] u32);
+pub struct Scopes(#[n(0)] u64);
 
 impl Scopes {
     /// Every scope there is.
     pub const ALL: Self = {
         let (mut bits, mut at) = (0, 0);
         while at < Scope::ALL.len() {
-            bits |= 1 << Scope::ALL[at] as u32;
+            bits |= 1 << Scope::ALL[at] as u64;
             at += 1;
         }
         Self(bits)
@@ -149,7 +155,7 @@ impl Scopes {
 
     /// Whether the set has this scope.
     pub const fn contains(self, scope: Scope) -> bool {
-        self.0 & (1 << scope as u32) != 0
+        self.0 & (1 << scope as u64) != 0
     }
 
     /// Whether the set has every scope of the other.
@@ -165,7 +171,7 @@ impl Scopes {
 
 impl FromIterator<Scope> for Scopes {
     fn from_iter<I: IntoIterator<Item = Scope>>(scopes: I) -> Self {
-        Self(scopes.into_iter().fold(0, |bits, scope| bits | 1 << scope as u32))
+        Self(scopes.into_iter().fold(0, |bits, scope| bits | 1 << scope as u64))
     }
 }
 

@@ -3,7 +3,10 @@
 use jiff::{SignedDuration, civil::time, tz::TimeZone};
 
 use crate::{
-    domain::money::{BasisPoints, Money},
+    domain::{
+        money::{BasisPoints, Money},
+        service_hours::ServiceHours,
+    },
     reach::gate::QuietHours,
 };
 
@@ -24,6 +27,8 @@ pub struct Settings {
     pub points_most: BasisPoints,
     /// The most coupons of one member that a quote considers.
     pub coupons_per_quote: usize,
+    /// How orders are checked and waited for.
+    pub orders: OrderSettings,
     /// How members are reached.
     pub reach: ReachSettings,
     /// What happens by itself.
@@ -54,6 +59,28 @@ impl ReachSettings {
             public_url: "http://127.0.0.1:8080".to_owned(),
             at_once: 64,
             attempt_max: std::time::Duration::from_secs(25),
+        }
+    }
+}
+
+/// How orders are checked and waited for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OrderSettings {
+    /// How long a prescription is valid, from when it was written.
+    pub prescription_valid: SignedDuration,
+    /// In how much service time a pharmacist is to decide.
+    pub review_within: SignedDuration,
+    /// When people answer, in the deployment's zone.
+    pub service_hours: ServiceHours,
+}
+
+impl OrderSettings {
+    /// Three days; three hours of 9:00 to 21:00.
+    pub fn standard() -> Self {
+        Self {
+            prescription_valid: SignedDuration::from_hours(72),
+            review_within: SignedDuration::from_hours(3),
+            service_hours: ServiceHours { from: time(9, 0, 0, 0), to: time(21, 0, 0, 0) },
         }
     }
 }

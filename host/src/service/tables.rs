@@ -14,9 +14,10 @@ use crate::{
         member::{DayTotals, Member, Patient},
         offer::{Coupon, Offer},
         order::{Order, Priced, Quote},
+        prescription::Prescription,
         product::Product,
     },
-    ids::{CouponId, KeyId, MemberId, OfferId, OrderId, PartnerId, PatientId, ProductId, QuoteId},
+    ids::{CouponId, KeyId, MemberId, OfferId, OrderId, PartnerId, PatientId, PrescriptionId, ProductId, QuoteId},
     store::Table,
 };
 
@@ -74,6 +75,19 @@ pub const ORDER_PRICES: Table<OrderId, Priced> = Table::new(44, "order-prices.v1
 pub const ORDERS_OF_MEMBER: Table<(MemberId, OrderId), ()> = Table::new(42, "orders-of-member.v1");
 /// Orders by what their partner calls them.
 pub const ORDERS_BY_EXTERNAL_ID: Table<(PartnerId, String), OrderId> = Table::new(43, "orders-by-external-id.v1");
+
+/// Prescriptions, without personal data.
+pub const PRESCRIPTIONS: Table<PrescriptionId, Prescription> = Table::new(46, "prescriptions.v1");
+/// What a pharmacist looks at, sealed under the person's statutory key.
+pub const PAPERS: Table<PrescriptionId, Vec<u8>> = Table::new(150, "prescription-papers.v1");
+/// Prescriptions under review: urgent ones (`false`) first, then by when they are due.
+pub const REVIEW_QUEUE: Table<(bool, Timestamp, PrescriptionId), ()> = Table::new(47, "review-queue.v1");
+/// A member's prescriptions by patient, in the order they were uploaded.
+pub const PRESCRIPTIONS_OF_PATIENT: Table<(MemberId, PatientId, PrescriptionId), ()> =
+    Table::new(48, "prescriptions-of-patient.v1");
+/// Prescriptions by what their partner calls them.
+pub const PRESCRIPTIONS_BY_EXTERNAL_ID: Table<(PartnerId, String), PrescriptionId> =
+    Table::new(49, "prescriptions-by-external-id.v1");
 
 /// Answers by idempotency key.
 pub const IDEMPOTENCY: Table<(PartnerId, String), Used> = Table::new(64, "idempotency.v1");

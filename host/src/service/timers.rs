@@ -19,7 +19,7 @@ mod tiers;
 use jiff::Timestamp;
 
 use super::{
-    Error, Services, Settings, order,
+    Error, Services, Settings, order, prescriptions,
     tables::{MEMBERS, PLACED_QUOTES, QUOTES},
 };
 use crate::{
@@ -128,6 +128,7 @@ fn fire(
         TimerKind::NoticePoints => {
             notice::points(tx, Id::from_bits(key.subject), timer.argument.unwrap_or(0), now, settings)
         }
+        TimerKind::PrescriptionExpires => prescriptions::expire(tx, Id::from_bits(key.subject), now),
         TimerKind::Birthday | TimerKind::Anniversary => {
             occasions::celebrate(tx, key, timer.first_due(key), now, settings, first_coupon)
         }

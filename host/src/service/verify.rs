@@ -12,13 +12,15 @@ use super::tables::{
     OFFERS_BY_CODE, ORDER_PRICES, ORDERS, ORDERS_BY_EXTERNAL_ID, ORDERS_OF_MEMBER, PARTNERS, PATIENTS, PLACED_QUOTES,
     POINTS_NOTICES, PRODUCTS, PRODUCTS_BY_EXTERNAL_ID, PROFILES, QUOTES, RELEASES, TIER_DIGESTS, TRIGGERED_OFFERS,
 };
+use super::tables::{PAPERS, PRESCRIPTIONS, PRESCRIPTIONS_BY_EXTERNAL_ID, PRESCRIPTIONS_OF_PATIENT, REVIEW_QUEUE};
 use crate::{
     domain::{
         member::{Member, MemberState},
         offer::CouponState,
+        prescription::PrescriptionState,
     },
     events::{self, CURSORS, EVENTS},
-    ids::{CouponId, Id as _, MemberId, OrderId},
+    ids::{CouponId, Id as _, MemberId, OrderId, PrescriptionId},
     ledger::tables::{BALANCES, COUNTERS, ENTRIES, LOTS, PENDING_LOTS},
     members::vault::{KeyClass, Vault},
     plugin::ModuleDigest,
@@ -74,6 +76,7 @@ pub async fn references(store: &Store, vault: Option<&Arc<Vault>>) -> Result<Ref
     catalogue(store, &mut report).await?;
     coupons(store, &mut report).await?;
     orders(store, &mut report).await?;
+    prescriptions(store, &mut report).await?;
     deployment(store, &mut report).await?;
     books(store, &mut report).await?;
     time(store, &mut report).await?;
@@ -284,6 +287,9 @@ async fn orders(store: &Store, report: &mut ReferencesReport) -> Result<(), Stor
         must_have(tx, &MEMBERS, &order.member, id, problems)?;
         must_have(tx, &ORDERS_OF_MEMBER, &(order.member, *id), id, problems)?;
         must_have(tx, &ORDER_PRICES, id, id, problems)?;
+        if let Some(prescription) = &order.prescription_id {
+            must_have(tx, &PRESCRIPTIONS, prescription, id, problems)?;
+        }
         match &order.external_id {
             Some(name) => {
                 let key = (order.partner, name.as_str().to_owned());
@@ -298,6 +304,47 @@ async fn orders(store: &Store, report: &mut ReferencesReport) -> Result<(), Stor
     each(store, report, ORDER_PRICES, |tx, id, _, problems| must_have(tx, &ORDERS, id, id, problems)).await?;
     readable(store, report, QUOTES).await?;
     each(store, report, PLACED_QUOTES, |tx, _, id, problems| must_have(tx, &ORDERS, id, id, problems)).await
+}
+
+/// Prescriptions, and what points at them.
+async fn prescriptions(store: &Store, report: &mut ReferencesReport) -> Result<(), StoreError> {
+    each(store, report, PRESCRIPTIONS, |tx, id, found, problems| {
+        must_have(tx, &PATIENTS, &(found.member, found.patient), id, problems)?;
+        must_have(tx, &PRESCRIPTIONS_OF_PATIENT, &(found.member, found.patient, *id), id, problems)?;
+        let queued = tx.get(&REVIEW_QUEUE, &(!found.urgent, found.due_at, *id))?.is_some();
+        if queued != (found.state == PrescriptionState::UnderReview) {
+            problems.push(format!(
+                "{id} is {:?}, and is {}in the queue",
+                found.state,
+                if queued { "" } else { "not " }
+            ));
+        }
+        if found.items.iter().any(|item| item.used > item.quantity) {
+            problems.push(format!("{id} was used more often than it allows"));
+        }
+        if let Some(order) = &found.waiting {
+            must_have(tx, &ORDERS, order, id, problems)?;
+        }
+        match &found.external_id {
+            Some(name) => {
+                let key = (found.partner, name.as_str().to_owned());
+                must_be(tx, &PRESCRIPTIONS_BY_EXTERNAL_ID, &key, id, id, problems)
+            }
+            None => Ok(()),
+        }
+    })
+    .await?;
+    each(store, report, PAPERS, |tx, id, _, problems| must_have(tx, &PRESCRIPTIONS, id, id, problems)).await?;
+    each(store, report, REVIEW_QUEUE, |tx, (_, _, id), (), problems| must_have(tx, &PRESCRIPTIONS, id, id, problems))
+        .await?;
+    each(store, report, PRESCRIPTIONS_OF_PATIENT, |tx, (_, _, id), (), problems| {
+        must_have(tx, &PRESCRIPTIONS, id, id, problems)
+    })
+    .await?;
+    each(store, report, PRESCRIPTIONS_BY_EXTERNAL_ID, |tx, _, id, problems| {
+        must_have(tx, &PRESCRIPTIONS, id, id, problems)
+    })
+    .await
 }
 
 /// What waits, and what happened.
@@ -335,6 +382,9 @@ fn timer_refers(tx: &mut Tx<'_>, key: &TimerKey, problems: &mut Problems) -> Res
         }
         TimerKind::ExpireCoupon | TimerKind::NoticeCoupon => {
             must_have(tx, &COUPONS, &CouponId::from_bits(key.subject), who, problems)
+        }
+        TimerKind::PrescriptionExpires => {
+            must_have(tx, &PRESCRIPTIONS, &PrescriptionId::from_bits(key.subject), who, problems)
         }
         TimerKind::ExpirePoints | TimerKind::NoticePoints | TimerKind::Birthday | TimerKind::Anniversary => {
             must_have(tx, &MEMBERS, &MemberId::from_bits(key.subject), who, problems)

@@ -121,7 +121,7 @@ async fn replay(server: &Running, history: History, secret: &str, vendors: &Vend
     let start = history.orders[0].at;
     let mut agenda = agenda(&history, start);
     let (orders, half) = (history.orders.len() as u64, agenda.keys().nth(agenda.len() / 2).copied().unwrap_or(0));
-    let shop = Arc::new(Shop::new(partner, history, welcome));
+    let shop = Arc::new(Shop::new(partner, operator.pharmacist(secret)?, history, welcome));
     let mut prices: Vec<i64> = shop.history.products.iter().map(|item| item.list_price).collect();
     let whole: Vec<(usize, i64)> = prices.iter().copied().enumerate().collect();
     shop.import(&whole).await?;

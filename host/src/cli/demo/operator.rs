@@ -43,10 +43,16 @@ impl Operator {
             "orders:read",
             "orders:write",
             "points:read",
+            "prescriptions:write",
         ];
         let key = json!({ "partner": partner["id"], "name": name, "scopes": scopes });
         let key = self.client.post("/ops/v1/keys", key).await?;
         let secret = key["secret"].as_str().context("a new key shows its secret")?;
+        Client::new(self.server.clone(), secret.to_owned())
+    }
+
+    /// Reviews prescriptions, with the operator's key.
+    pub(super) fn pharmacist(&self, secret: &str) -> anyhow::Result<Client> {
         Client::new(self.server.clone(), secret.to_owned())
     }
 

@@ -62,6 +62,8 @@ pub(super) struct Tally {
 
 pub(super) struct Shop {
     pub(super) client: Client,
+    /// Approves prescriptions.
+    pharmacist: Client,
     pub(super) history: History,
     members: Vec<OnceLock<String>>,
     welcome: String,
@@ -69,9 +71,9 @@ pub(super) struct Shop {
 }
 
 impl Shop {
-    pub(super) fn new(client: Client, history: History, welcome: String) -> Self {
+    pub(super) fn new(client: Client, pharmacist: Client, history: History, welcome: String) -> Self {
         let members = history.members.iter().map(|_| OnceLock::new()).collect();
-        Self { client, history, members, welcome, tally: Mutex::default() }
+        Self { client, pharmacist, history, members, welcome, tally: Mutex::default() }
     }
 
     pub(super) fn tally(&self) -> MutexGuard<'_, Tally> {
@@ -109,6 +111,7 @@ impl Shop {
     pub(super) async fn buy(&self, index: usize, now: Timestamp) -> anyhow::Result<String> {
         let order = &self.history.orders[index];
         let member = self.member(order.member)?;
+        self.prescribe(index, member).await?;
         let mut quote = self.quote(index, member, 0).await?;
         if made_up("spends", &order.name).is_multiple_of(SPENDS_POINTS) {
             let most = quote["price"]["points_max"].as_i64().unwrap_or(0);
@@ -130,6 +133,30 @@ impl Shop {
         }
         self.count(&placed);
         Ok(id)
+    }
+
+    /// Uploads a prescription for what needs one, and approves it.
+    async fn prescribe(&self, index: usize, member: &str) -> anyhow::Result<()> {
+        let order = &self.history.orders[index];
+        let mut items: BTreeMap<&str, u32> = BTreeMap::new();
+        for (product, quantity, _) in &order.lines {
+            let item = &self.history.products[*product];
+            if item.class == "rx" {
+                *items.entry(&item.name).or_default() += *quantity;
+            }
+        }
+        if items.is_empty() {
+            return Ok(());
+        }
+        let items: Vec<Json> =
+            items.iter().map(|(name, items)| json!({ "external_id": name, "quantity": items })).collect();
+        let body = json!({
+            "external_id": format!("rx-{}", order.name), "member": member, "items": items,
+            "name": self.history.members[order.member].name, "issuer": "demo hospital", "image": "demo",
+        });
+        let uploaded = self.client.post("/v1/prescriptions", body).await?;
+        let id = uploaded["id"].as_str().context("a prescription has an id")?;
+        self.pharmacist.post(&format!("/ops/v1/prescriptions/{id}/approval"), json!({})).await.map(drop)
     }
 
     async fn quote(&self, index: usize, member: &str, points: i64) -> anyhow::Result<Json> {

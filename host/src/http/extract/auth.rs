@@ -61,7 +61,7 @@ pub(crate) mod needs {
     needs! {
         MembersRead MembersWrite CatalogueRead CatalogueWrite OffersRead OffersWrite CouponsRead CouponsWrite
         OrdersRead OrdersWrite PointsRead PointsWrite PluginsRead PluginsWrite KeysRead KeysWrite Operate MembersPersonal
-        TouchesRead TouchesWrite ReachRead ReachWrite
+        TouchesRead TouchesWrite ReachRead ReachWrite PrescriptionsRead PrescriptionsWrite PrescriptionsReview
     }
 }
 

@@ -6,6 +6,7 @@ mod clock;
 mod keys;
 mod modules;
 mod offers;
+mod prescriptions;
 mod schedules;
 mod slots;
 mod status;
@@ -21,6 +22,7 @@ use super::Api;
 pub(super) fn routes() -> OpenApiRouter<Api> {
     OpenApiRouter::new()
         .merge(offers::routes())
+        .merge(prescriptions::routes())
         .merge(modules::routes())
         .merge(slots::routes())
         .merge(keys::routes())

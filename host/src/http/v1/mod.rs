@@ -4,7 +4,9 @@ mod consents;
 mod coupons;
 mod members;
 mod orders;
+mod patients;
 mod points;
+mod prescriptions;
 mod products;
 mod quotes;
 mod recommendations;
@@ -18,7 +20,9 @@ use super::Api;
 pub(super) fn routes() -> OpenApiRouter<Api> {
     OpenApiRouter::new()
         .merge(members::routes())
+        .merge(patients::routes())
         .merge(points::routes())
+        .merge(prescriptions::routes())
         .merge(products::routes())
         .merge(coupons::routes())
         .merge(quotes::routes())

@@ -108,7 +108,7 @@ fn done(api: &Api, done: Done<Order>) -> Reply<OrderView> {
     params(OnceHeader), request_body = PlaceBody,
     responses(
         (status = 201, body = OrderView),
-        (status = 409, description = "quote-changed, quote-placed, quote-expired, already-exists, coupon-not-usable, not-enough-points, out-of-stock"),
+        (status = 409, description = "quote-changed, quote-placed, quote-expired, already-exists, coupon-not-usable, not-enough-points, out-of-stock, prescription-not-usable, prescription-exceeded"),
         (status = 410, description = "member-erased"),
     ),
 )]
@@ -178,7 +178,7 @@ async fn list_of_member(
 #[utoipa::path(
     post, path = "/v1/orders/{order}/payment", tag = "orders", security(("api_key" = ["orders:write"])),
     params(OnceHeader), request_body = PaymentBody,
-    responses((status = 200, body = OrderView), (status = 409, description = "wrong-order-state, amount-mismatch")),
+    responses((status = 200, body = OrderView), (status = 409, description = "wrong-order-state, amount-mismatch, prescription-under-review")),
 )]
 async fn pay(
     State(api): State<Api>,

@@ -36,7 +36,7 @@ struct CartBody {
     /// For whom.
     #[schema(value_type = String)]
     member: MemberId,
-    lines: Vec<CartLineBody>,
+    lines: Vec<ProductBody>,
     /// The coupon the member names; otherwise the one that saves most is taken.
     #[schema(value_type = Option<String>)]
     coupon: Option<CouponId>,
@@ -46,15 +46,17 @@ struct CartBody {
     points: i64,
     /// Before offers; none where it is not said.
     delivery_fee: Option<MoneyInput>,
-    /// The prescription that covers the lines that need one, as the partner names it.
+    /// The prescription that covers the lines that need one: what the partner calls it, or its id. One under review will
+    /// do: the order then waits for the decision.
     #[schema(value_type = Option<String>)]
     prescription: Option<ExternalId>,
 }
 
-/// One line of a cart: a product by its id or by the partner's.
+/// Items of a product, by its id or by the partner's.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-struct CartLineBody {
+#[schema(as = CartLineBody)]
+pub(super) struct ProductBody {
     /// This or `external_id`.
     #[schema(value_type = Option<String>)]
     product: Option<ProductId>,
@@ -72,7 +74,7 @@ struct CartLineBody {
     params(OnceHeader), request_body = CartBody,
     responses(
         (status = 201, body = QuoteView),
-        (status = 409, description = "coupon-not-usable, not-enough-points"),
+        (status = 409, description = "coupon-not-usable, not-enough-points, prescription-not-usable, prescription-exceeded"),
         (status = 410, description = "member-erased"),
         (status = 422, description = "invalid-request, prescription-required, points-above-limit, amount-overflow"),
     ),
@@ -93,20 +95,7 @@ async fn create(
 async fn cart(api: &Api, caller: Caller, body: CartBody) -> Result<Cart, Problem> {
     let mut fields = Fields::new(api.currency);
     let delivery_fee = body.delivery_fee.map_or(Money::ZERO, |fee| fields.money("/delivery_fee", &fee));
-    let names: Vec<ExternalId> = body.lines.iter().filter_map(|line| line.external_id.clone()).collect();
-    let mut named = api.services.products_named(caller, names).await?.into_iter();
-    let mut lines = Vec::with_capacity(body.lines.len());
-    for (at, line) in body.lines.into_iter().enumerate() {
-        let known = line.external_id.as_ref().and_then(|_| named.next().flatten());
-        match (line.product, line.external_id, known) {
-            (Some(product), None, _) => lines.push((product, line.quantity)),
-            (None, Some(_), Some(product)) => lines.push((product, line.quantity)),
-            (None, Some(name), None) => {
-                fields.wrong(format!("/lines/{at}/external_id"), format!("the product {name} does not exist"));
-            }
-            _ => fields.wrong(format!("/lines/{at}"), "must name the product, by `product` or by `external_id`"),
-        }
-    }
+    let lines = products(api, caller, &mut fields, "/lines", body.lines).await?;
     fields.finish()?;
     Ok(Cart {
         lines,
@@ -115,6 +104,31 @@ async fn cart(api: &Api, caller: Caller, body: CartBody) -> Result<Cart, Problem
         delivery_fee,
         prescription: body.prescription,
     })
+}
+
+/// The products of a list at `pointer` by their ids; what is wrong with them is noted.
+pub(super) async fn products(
+    api: &Api,
+    caller: Caller,
+    fields: &mut Fields,
+    pointer: &str,
+    list: Vec<ProductBody>,
+) -> Result<Vec<(ProductId, u32)>, Problem> {
+    let names: Vec<ExternalId> = list.iter().filter_map(|line| line.external_id.clone()).collect();
+    let mut named = api.services.products_named(caller, names).await?.into_iter();
+    let mut found = Vec::with_capacity(list.len());
+    for (at, line) in list.into_iter().enumerate() {
+        let known = line.external_id.as_ref().and_then(|_| named.next().flatten());
+        match (line.product, line.external_id, known) {
+            (Some(product), None, _) => found.push((product, line.quantity)),
+            (None, Some(_), Some(product)) => found.push((product, line.quantity)),
+            (None, Some(name), None) => {
+                fields.wrong(format!("{pointer}/{at}/external_id"), format!("the product {name} does not exist"));
+            }
+            _ => fields.wrong(format!("{pointer}/{at}"), "must name the product, by `product` or by `external_id`"),
+        }
+    }
+    Ok(found)
 }
 
 /// Reads a quote.

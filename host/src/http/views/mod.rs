@@ -11,6 +11,7 @@ mod offer;
 mod order;
 pub(crate) mod plugin;
 mod points;
+mod prescription;
 mod product;
 mod reason;
 mod recommendation;
@@ -29,6 +30,7 @@ pub(crate) use self::{
     order::{OrderView, QuoteView, ReleaseRefView},
     plugin::{ActiveView, ModuleView, ReleaseView, SlotView},
     points::{BalancesView, EntryView},
+    prescription::{PaperView, PatientView, PrescriptionView},
     product::{ImportedView, ProductView},
     reason::{Show, Texts},
     recommendation::RecommendationsView,

@@ -15,7 +15,10 @@ use crate::{
         },
         product::Class,
     },
-    ids::{CouponId, DecisionId, MemberId, OfferId, OrderId, PartnerId, ProductId, QuoteId, RefundId},
+    ids::{
+        CouponId, DecisionId, MemberId, OfferId, OrderId, PartnerId, PatientId, PrescriptionId, ProductId, QuoteId,
+        RefundId,
+    },
 };
 
 /// A priced cart that holds its price until it expires.
@@ -188,6 +191,14 @@ pub(crate) struct OrderView {
     /// The prescription that covers it, as the partner names it.
     #[schema(value_type = Option<String>)]
     prescription: Option<ExternalId>,
+    /// The same by its id, where lines consume it.
+    #[schema(value_type = Option<String>)]
+    prescription_id: Option<PrescriptionId>,
+    /// Whether a pharmacist has yet to decide on the prescription: the order holds everything and cannot be paid.
+    awaits_review: bool,
+    /// The patient, where the member acts for another.
+    #[schema(value_type = Option<String>)]
+    acting_for: Option<PatientId>,
     /// Shipped and delivered before it is paid.
     cash_on_delivery: bool,
     price: PriceView,
@@ -307,6 +318,9 @@ impl Show<'_> {
             quote: order.quote,
             coupon: order.coupon,
             prescription: order.prescription,
+            prescription_id: order.prescription_id,
+            awaits_review: order.awaits_review,
+            acting_for: order.acting_for,
             cash_on_delivery: order.cash_on_delivery,
             price: self.price(order.priced, &order.releases),
             placed_at: order.placed_at,

@@ -35,9 +35,11 @@ choices! {
     offer_state: "live" "paused";
     order_state: "placed" "paid" "shipped" "delivered" "cancelled";
     payment_method: "wechat-pay" "alipay" "unionpay" "huabei" "cash-on-delivery";
+    prescription_state: "under-review" "approved" "rejected" "expired";
     purpose: "general" "flash-sale" "group-buying" "marketing" "gift" "trial" "mission-reward" "points-gift";
     purse: "pending" "active" "held";
     refund_cause: "change-of-mind" "quality" "fault";
+    relation: "itself" "parent" "child" "spouse" "other";
     shelf: "buy-again" "discover";
     suppression_cause: "unsubscribed" "hard-bounce" "operator";
     trigger: "registration" "birthday" "anniversary";
@@ -56,7 +58,7 @@ mod tests {
 
     use super::*;
     use crate::{
-        domain::{member, offer, order, points, product, score, touch},
+        domain::{member, offer, order, points, prescription, product, score, touch},
         reach::{suppression::Cause, template::Approval},
     };
 
@@ -81,9 +83,11 @@ mod tests {
         check::<offer::OfferState>("offer_state");
         check::<order::OrderState>("order_state");
         check::<order::PaymentMethod>("payment_method");
+        check::<prescription::PrescriptionState>("prescription_state");
         check::<offer::Purpose>("purpose");
         check::<points::Purse>("purse");
         check::<order::RefundCause>("refund_cause");
+        check::<member::Relation>("relation");
         check::<score::Shelf>("shelf");
         check::<member::TierCause>("tier_cause");
         check::<touch::Class>("touch_class");

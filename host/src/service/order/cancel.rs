@@ -3,8 +3,8 @@
 use jiff::Timestamp;
 
 use super::{
-    any_member, expire_returned, give_budgets_back, give_stock_back, require, return_coupon, rows, save_member,
-    save_order, seen_order,
+    any_member, expire_returned, give_budgets_back, give_stock_back, prescription, require, return_coupon, rows,
+    save_member, save_order, seen_order,
 };
 use crate::{
     domain::order::{Order, OrderState, RefundCause},
@@ -64,7 +64,7 @@ pub(in crate::service) fn cancel_unpaid(tx: &mut Tx<'_>, id: OrderId, now: Times
 }
 
 /// Gives back everything that a placed order holds.
-fn release(tx: &mut Tx<'_>, mut order: Order, now: Timestamp) -> Result<Order, Error> {
+pub(super) fn release(tx: &mut Tx<'_>, mut order: Order, now: Timestamp) -> Result<Order, Error> {
     if let Some(until) = order.hold_until.take() {
         scheduler::cancel(tx, TimerKey::new(until, TimerKind::UnpaidOrder, order.id))?;
     }
@@ -74,7 +74,10 @@ fn release(tx: &mut Tx<'_>, mut order: Order, now: Timestamp) -> Result<Order, E
     lots::release(tx, order.member, order.id, &order.draws)?;
     expire_returned(tx, &order, now)?;
     give_budgets_back(tx, &order, |_| true)?;
-    give_stock_back(tx, &order, &refund::everything_left(&order))?;
+    let everything = refund::everything_left(&order);
+    give_stock_back(tx, &order, &everything)?;
+    prescription::put_back(tx, &order, &everything)?;
+    order.awaits_review = false;
     order.state = OrderState::Cancelled;
     order.cancelled_at = Some(now);
     save_order(tx, &mut order)?;

@@ -1,6 +1,6 @@
 //! An order leaves and arrives.
 
-use super::{require, rows, save_order, schedule_activation, seen_order};
+use super::{prescription::require_decided, require, rows, save_order, schedule_activation, seen_order};
 use crate::{
     domain::order::{Order, OrderState},
     events::{self, What},
@@ -22,6 +22,7 @@ impl Services {
                     let mut order = seen_order(tx, caller, id)?;
                     let from = if order.cash_on_delivery { OrderState::Placed } else { OrderState::Paid };
                     require(&order, &[from], "shipped")?;
+                    require_decided(&order, "shipped")?;
                     order.state = OrderState::Shipped;
                     order.shipped_at = Some(now);
                     save_order(tx, &mut order)?;

@@ -8,6 +8,7 @@ mod cancel;
 mod fulfil;
 mod pay;
 mod place;
+pub(super) mod prescription;
 mod quote;
 mod refund;
 pub(super) mod rows;

@@ -3,7 +3,9 @@
 use jiff::Timestamp;
 
 use super::{
-    ATTEMPTS_MAX, any_member, move_coupon, require, rows, save_member, save_order, schedule_activation, seen_order,
+    ATTEMPTS_MAX, any_member, move_coupon,
+    prescription::require_decided,
+    require, rows, save_member, save_order, schedule_activation, seen_order,
     tier::{Judged, judge},
 };
 use crate::{
@@ -198,6 +200,7 @@ pub(super) fn read_snapshot(
 fn check(order: &Order, ask: &PayOrder) -> Result<(), Error> {
     let allowed: &[OrderState] = if order.cash_on_delivery { &[OrderState::Delivered] } else { &[OrderState::Placed] };
     require(order, allowed, "paid")?;
+    require_decided(order, "paid")?;
     if order.payment.is_some() {
         return Err(Error::WrongState { order: order.id, state: order.state, verb: "paid twice" });
     }

@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 
-use super::{ATTEMPTS_MAX, active_member, move_coupon, quote, rows, save_member, used_offers};
+use super::{ATTEMPTS_MAX, active_member, move_coupon, prescription, quote, rows, save_member, used_offers};
 use crate::{
     domain::{
         member::{ExternalId, Revision},
@@ -126,6 +126,7 @@ fn commit(
     }
     let hold_until = if ask.cash_on_delivery { None } else { until };
     let mut order = new_order(&quote, ask, caller, id, now, hold_until);
+    prescription::take(tx, caller, &mut order, now)?;
     reserve_stock(tx, &order)?;
     reserve_budgets(tx, &order)?;
     if let Some(coupon) = quote.coupon {
@@ -176,6 +177,9 @@ fn new_order(
         refunds: Vec::new(),
         releases: quote.releases.clone(),
         decision: quote.decision,
+        prescription_id: None,
+        awaits_review: false,
+        acting_for: None,
     }
 }
 

@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 
-use super::active_member;
+use super::{active_member, prescription};
 use crate::{
     domain::{
         fact::Facts,
@@ -10,7 +10,7 @@ use crate::{
         money::Points,
         offer::{Coupon, CouponState, Offer, OfferClass, OfferState},
         order::{Cart, Priced, Quote},
-        product::{Class, Product},
+        product::Product,
         rule::{Proposal, Reason},
     },
     ids::{CouponId, MemberId, OfferId, QuoteId},
@@ -270,6 +270,7 @@ fn read_snapshot(
         product.filter(|product| caller.sees(product.partner)).ok_or_else(|| Error::unknown("product", id))
     });
     let products = products.collect::<Result<Vec<_>, _>>()?;
+    prescription::check(tx, caller, id, cart, &products, now)?;
     let mut automatic = Vec::new();
     for (offer, ()) in tx.scan(&AUTOMATIC_OFFERS, &Scan::all().limit(AUTOMATIC_OFFERS_MAX))? {
         if let Some(offer) = tx.get(&OFFERS, &offer)? {
@@ -344,11 +345,7 @@ fn check_snapshot(snapshot: &Snapshot, cart: &Cart) -> Result<(), Error> {
     if cart.points > snapshot.available {
         return Err(Error::NotEnoughPoints { asked: cart.points, available: snapshot.available });
     }
-    let rx = snapshot.products.iter().position(|product| product.class == Class::Rx);
-    match rx {
-        Some(line) if cart.prescription.is_none() => Err(Error::PrescriptionRequired { line }),
-        _ => Ok(()),
-    }
+    Ok(())
 }
 
 /// Points that fit what a changed price allows: the host's own second pricing must not fail for wanting too many.

@@ -5,7 +5,7 @@ use jiff::Timestamp;
 use super::{
     ATTEMPTS_MAX, expire_returned, give_budgets_back, give_stock_back, lot_of,
     pay::{self, Known, Snapshot},
-    return_coupon, rows, save_member, save_order,
+    prescription, return_coupon, rows, save_member, save_order,
     tier::{Judged, judge},
 };
 use crate::{
@@ -198,6 +198,10 @@ fn commit(tx: &mut Tx<'_>, change: &Change) -> Result<Order, Error> {
         Ok(())
     })?;
     give_stock_back(tx, &order, &restocked(&order, plan, change.cause))?;
+    if order.shipped_at.is_none() {
+        let items: Vec<(u16, u32)> = plan.lines.iter().map(|line| (line.line, line.quantity)).collect();
+        prescription::put_back(tx, &order, &items)?;
+    }
     if plan.complete {
         give_offers_back(tx, &order, change.now)?;
     }

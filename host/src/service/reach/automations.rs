@@ -9,7 +9,7 @@ use super::touches::{SealedTouch, WantedTouch, ask};
 use crate::{
     domain::member::TierCause,
     events::{self, Consumer, Event, Position, What},
-    ids::{CouponId, OrderId},
+    ids::{CouponId, OrderId, PrescriptionId},
     reach::{
         automation::Automation,
         tables::{AUTOMATIONS, TEMPLATES},
@@ -18,7 +18,7 @@ use crate::{
         Error, Services,
         check::Checks,
         order::rows,
-        tables::{COUPONS, OFFERS},
+        tables::{COUPONS, OFFERS, PRESCRIPTIONS},
     },
     store::{Scan, StoreError, Tx},
 };
@@ -180,6 +180,10 @@ fn variables(tx: &mut Tx<'_>, what: &What, zone: &TimeZone) -> Result<Vec<(Strin
         | What::OrderCancelled(id)
         | What::OrderRefunded(id, _)
         | What::PointsActivated(id) => order_told(tx, *id)?,
+        What::PrescriptionUploaded(id)
+        | What::PrescriptionApproved(id)
+        | What::PrescriptionRejected(id)
+        | What::PrescriptionExpired(id) => prescription(tx, *id, zone)?,
         What::TierChanged { from, to, .. } => vec![("from", from.clone()), ("to", to.clone())],
         What::PointsExpiring { points, on } => vec![("points", points.get().to_string()), ("on", day(*on))],
         What::Birthday(year) => vec![("year", year.to_string())],
@@ -203,6 +207,14 @@ fn order_told(tx: &mut Tx<'_>, id: OrderId) -> Result<Vec<(&'static str, String)
     let order = rows::get(tx, id)?.ok_or_else(|| Error::unknown("order", id))?;
     let name = order.external_id.as_ref().map_or_else(|| id.to_string(), ToString::to_string);
     Ok(vec![("order", name), ("payable", order.priced.payable.to_string())])
+}
+
+fn prescription(tx: &mut Tx<'_>, id: PrescriptionId, zone: &TimeZone) -> Result<Vec<(&'static str, String)>, Error> {
+    let found = tx.get(&PRESCRIPTIONS, &id)?.ok_or_else(|| Error::unknown("prescription", id))?;
+    let name = found.external_id.as_ref().map_or_else(|| id.to_string(), ToString::to_string);
+    let reason = found.ruling.and_then(|ruling| ruling.reason).unwrap_or_default();
+    let until = found.valid_until.to_zoned(zone.clone()).strftime("%Y-%m-%d %H:%M").to_string();
+    Ok(vec![("prescription", name), ("reason", reason), ("valid_until", until)])
 }
 
 /// A day of the deployment's zone.

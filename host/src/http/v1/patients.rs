@@ -1,0 +1,70 @@
+//! Patients: the persons for whom a member acts.
+
+use axum::extract::State;
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+use utoipa_axum::{router::OpenApiRouter, routes};
+
+use crate::{
+    domain::member::Relation,
+    http::{
+        Api,
+        extract::{Allowed, Json, Once, OnceHeader, Path, needs},
+        problem::Problem,
+        reply::Reply,
+        views::{PatientView, schema},
+    },
+    ids::MemberId,
+};
+
+pub(super) fn routes() -> OpenApiRouter<Api> {
+    OpenApiRouter::new().routes(routes!(add, list))
+}
+
+/// The patient to add.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+struct NewPatientBody {
+    /// How the patient relates to the member; every member is `itself` already.
+    #[schema(schema_with = schema::relation)]
+    relation: Relation,
+}
+
+/// A member's patients.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Patients)]
+struct PatientsView {
+    /// The member among them.
+    items: Vec<PatientView>,
+}
+
+/// Adds a patient under a member: at most 20.
+#[utoipa::path(
+    post, path = "/v1/members/{member}/patients", tag = "members", security(("api_key" = ["members:write"])),
+    params(OnceHeader), request_body = NewPatientBody,
+    responses((status = 201, body = PatientView), (status = 410, description = "member-erased")),
+)]
+async fn add(
+    State(api): State<Api>,
+    caller: Allowed<needs::MembersWrite>,
+    Path(member): Path<MemberId>,
+    Once { key, body: Json(body), .. }: Once<Json<NewPatientBody>>,
+) -> Result<Reply<PatientView>, Problem> {
+    let done = api.services.add_patient(*caller, key, member, body.relation).await?;
+    let location = format!("/v1/members/{member}/patients");
+    Ok(Reply::created(done.value.into(), location).replayed(done.replayed))
+}
+
+/// Lists a member's patients, the member among them.
+#[utoipa::path(
+    get, path = "/v1/members/{member}/patients", tag = "members", security(("api_key" = ["members:read"])),
+    responses((status = 200, body = PatientsView)),
+)]
+async fn list(
+    State(api): State<Api>,
+    caller: Allowed<needs::MembersRead>,
+    Path(member): Path<MemberId>,
+) -> Result<Reply<PatientsView>, Problem> {
+    let patients = api.services.patients_of(*caller, member).await?;
+    Ok(Reply::ok(PatientsView { items: patients.into_iter().map(PatientView::from).collect() }))
+}
