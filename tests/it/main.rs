@@ -9,6 +9,7 @@ mod conventions;
 mod corpus;
 mod guest;
 mod hostile;
+mod offers;
 mod operator;
 mod prescriptions;
 mod program;

@@ -6,8 +6,10 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     fact::Value,
+    limit::Limit,
     member::{ExternalId, Revision},
     money::{BasisPoints, Money},
+    window::Window,
 };
 use crate::ids::{CouponId, MemberId, OfferId, OrderId, PartnerId};
 
@@ -97,6 +99,15 @@ pub enum Validity {
     /// Whole days of 24 hours from its issue.
     #[n(1)]
     Days(#[n(0)] u16),
+    /// Whole hours from its issue.
+    #[n(2)]
+    Hours(#[n(0)] u16),
+    /// Up to 23:59:59 of the day of its issue, in the deployment's zone.
+    #[n(3)]
+    EndOfDay,
+    /// Up to 23:59:59 of the last day of the month of its issue, in the deployment's zone.
+    #[n(4)]
+    EndOfMonth,
 }
 
 /// What issues a coupon of an offer by itself.
@@ -194,6 +205,14 @@ pub struct Offer {
     /// What issues its coupons by itself; nothing where it is not said.
     #[n(20)]
     pub issued_on: Option<Trigger>,
+    /// How often and how much, by period and member, beside the budgets.
+    #[n(21)]
+    #[cbor(default)]
+    pub limits: Vec<Limit>,
+    /// When it is open; always where there are none.
+    #[n(22)]
+    #[cbor(default)]
+    pub windows: Vec<Window>,
 }
 
 /// Where a coupon is in its life.

@@ -23,6 +23,17 @@ pub enum CounterKey {
     OfferUses(OfferId),
     /// Minor units that an offer may still give.
     OfferAmount(OfferId),
+    /// What an offer may still give in one period: see [`super::limits`].
+    OfferPeriod {
+        /// The offer.
+        offer: OfferId,
+        /// What is counted.
+        measure: u8,
+        /// The kind of period.
+        period: u8,
+        /// Which one.
+        index: i32,
+    },
 }
 
 impl Key for CounterKey {
@@ -31,9 +42,13 @@ impl Key for CounterKey {
             Self::Stock(product) => (0_u8, product.to_bits()),
             Self::OfferUses(offer) => (1, offer.to_bits()),
             Self::OfferAmount(offer) => (2, offer.to_bits()),
+            Self::OfferPeriod { offer, .. } => (3, offer.to_bits()),
         };
         Key::encode(&tag, to);
         Key::encode(&bits, to);
+        if let Self::OfferPeriod { measure, period, index, .. } = self {
+            Key::encode(&(*measure, *period, *index), to);
+        }
     }
 
     fn decode(from: &mut &[u8]) -> Option<Self> {
@@ -43,6 +58,10 @@ impl Key for CounterKey {
             0 => Some(Self::Stock(Id::from_bits(bits))),
             1 => Some(Self::OfferUses(Id::from_bits(bits))),
             2 => Some(Self::OfferAmount(Id::from_bits(bits))),
+            3 => {
+                let (measure, period, index) = Key::decode(from)?;
+                Some(Self::OfferPeriod { offer: Id::from_bits(bits), measure, period, index })
+            }
             _ => None,
         }
     }
@@ -62,10 +81,8 @@ pub struct Counter {
 ///
 /// Those of the store.
 pub fn set_limit(tx: &mut Tx<'_>, key: CounterKey, left: i64) -> Result<(), StoreError> {
-    let (each, rest) = (left.max(0) / i64::from(SHARDS), left.max(0) % i64::from(SHARDS));
     for shard in 0..SHARDS {
-        let left = each + i64::from(i64::from(shard) < rest);
-        tx.put(&COUNTERS, &(key, shard), &Counter { left })?;
+        tx.put(&COUNTERS, &(key, shard), &Counter { left: share(left, shard) })?;
     }
     Ok(())
 }
@@ -76,9 +93,19 @@ pub fn set_limit(tx: &mut Tx<'_>, key: CounterKey, left: i64) -> Result<(), Stor
 ///
 /// Those of the store.
 pub fn left(tx: &mut Tx<'_>, key: CounterKey) -> Result<i64, StoreError> {
+    left_of(tx, key, 0)
+}
+
+/// What is left in all of a counter whose shards, as long as they have no row, share `unwritten`.
+///
+/// # Errors
+///
+/// Those of the store.
+pub fn left_of(tx: &mut Tx<'_>, key: CounterKey, unwritten: i64) -> Result<i64, StoreError> {
     let rows: Vec<_> = (0..SHARDS).map(|shard| (key, shard)).collect();
-    let shards = tx.get_many(&COUNTERS, &rows)?;
-    Ok(shards.into_iter().flatten().fold(0, |sum, counter| sum.saturating_add(counter.left)))
+    let shards = (0..SHARDS).zip(tx.get_many(&COUNTERS, &rows)?);
+    let left = shards.map(|(shard, row)| row.map_or(share(unwritten, shard), |counter| counter.left));
+    Ok(left.fold(0, i64::saturating_add))
 }
 
 /// Takes `amount` if that much is left; says whether it did. `near` picks the shard to begin with.
@@ -87,13 +114,29 @@ pub fn left(tx: &mut Tx<'_>, key: CounterKey) -> Result<i64, StoreError> {
 ///
 /// Those of the store.
 pub fn reserve(tx: &mut Tx<'_>, key: CounterKey, near: u16, amount: i64) -> Result<bool, StoreError> {
+    reserve_of(tx, key, near, amount, 0)
+}
+
+/// The same of a counter whose shards, as long as they have no row, share `unwritten`.
+///
+/// # Errors
+///
+/// Those of the store.
+pub fn reserve_of(
+    tx: &mut Tx<'_>,
+    key: CounterKey,
+    near: u16,
+    amount: i64,
+    unwritten: i64,
+) -> Result<bool, StoreError> {
     let shards = (0..SHARDS).map(|i| (near + i) % SHARDS);
     let (mut missing, mut taken) = (amount.max(0), Vec::new());
     for shard in shards {
         if missing == 0 {
             break;
         }
-        let here = tx.get(&COUNTERS, &(key, shard))?.unwrap_or_default().left;
+        let row = tx.get(&COUNTERS, &(key, shard))?;
+        let here = row.map_or(share(unwritten, shard), |counter| counter.left);
         let part = here.min(missing);
         if part > 0 {
             missing -= part;
@@ -107,6 +150,12 @@ pub fn reserve(tx: &mut Tx<'_>, key: CounterKey, near: u16, amount: i64) -> Resu
         tx.put(&COUNTERS, &(key, shard), &Counter { left })?;
     }
     Ok(true)
+}
+
+/// What one shard begins with.
+fn share(all: i64, shard: u16) -> i64 {
+    let (each, rest) = (all.max(0) / i64::from(SHARDS), all.max(0) % i64::from(SHARDS));
+    each + i64::from(i64::from(shard) < rest)
 }
 
 /// Gives `amount` back.

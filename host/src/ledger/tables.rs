@@ -9,7 +9,7 @@ use super::{
 };
 use crate::{
     domain::points::{Account, Entry, House, Purse},
-    ids::{MemberId, OrderId},
+    ids::{MemberId, OfferId, OrderId},
     store::{Key, Table},
 };
 
@@ -23,6 +23,8 @@ pub const PENDING_LOTS: Table<(MemberId, OrderId), PendingLot> = Table::new(52, 
 pub const LOTS: Table<(MemberId, Timestamp, u128), Lot> = Table::new(53, "lots.v1");
 /// Budgets and stock, in shards.
 pub const COUNTERS: Table<(CounterKey, u16), Counter> = Table::new(54, "counters.v1");
+/// What a member took of an offer's limits: by measure and kind of period, by period.
+pub const OFFER_TAKEN: Table<(MemberId, OfferId, (u8, u8), i32), i64> = Table::new(35, "offer-taken.v1");
 
 impl Key for Account {
     fn encode(&self, to: &mut Vec<u8>) {

@@ -38,7 +38,9 @@ reasons! {
     NOTHING_LEFT, "nothing-left", "已无可优惠金额", "nothing is left to take off";
     WRONG_STAGE, "wrong-stage", "规则给出的优惠与活动类别不符", "the policy proposed an effect that this class of offer cannot have";
     POLICY_FAILED, "policy-failed", "优惠规则暂时不可用", "the coupon policy could not answer";
-    BUDGET_GONE, "budget-gone", "活动名额已用完", "the budget is used up";
+    BUDGET_GONE, "budget-gone", "活动余额仅剩{0}，需要{1}", "{0} is left of the budget, {1} is needed";
+    MEMBER_LIMIT, "member-limit", "您已使用{0}，每人限{1}", "the member has had {0}, the limit for one member is {1}";
+    NOT_OPEN, "not-open", "现在{0}不在活动时段：{1}", "at {0} it is not open: {1}";
 }
 
 impl HostReason {

@@ -62,6 +62,8 @@ fn offer(n: u128, class: OfferClass, purpose: Purpose) -> Offer {
         revision: Revision::FIRST,
         returns_on_refund: true,
         issued_on: None,
+        limits: Vec::new(),
+        windows: Vec::new(),
     }
 }
 

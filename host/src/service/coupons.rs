@@ -2,20 +2,24 @@
 
 use std::sync::Arc;
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::{SignedDuration, Timestamp, civil::Date};
 
 use super::{
-    Caller, Done, Error, Idempotency, Page, PageRequest, Services, Settings, members, offers,
+    Caller, Done, Error, Idempotency, Page, PageRequest, Services, Settings, members,
+    offers::{self, room},
     tables::{COUPONS, COUPONS_BY_EXTERNAL_ID, COUPONS_ISSUED, COUPONS_OF_MEMBER},
-    timers::notice,
+    timers::{notice, occasions},
 };
 use crate::{
     domain::{
+        limit::Measure,
         member::{ExternalId, Member},
         offer::{Coupon, CouponState, Offer, OfferClass, OfferState, Trigger, Validity},
+        window,
     },
     events::{self, What},
     ids::{CouponId, Id as _, MemberId, OfferId},
+    ledger::limits::Taking,
     scheduler::{self, TimerKey, TimerKind},
     store::{Scan, Tx},
 };
@@ -137,7 +141,7 @@ fn issue(
         external_id: issue.external_id.clone(),
         state: CouponState::Issued,
         issued_at: now,
-        expires_at: expiry(&offer, now),
+        expires_at: expiry(&offer, now, settings),
     };
     put_issued(tx, &offer, &coupon, settings)?;
     members::put_moved(tx, &mut member)?;
@@ -170,7 +174,7 @@ pub(super) fn issue_triggered(
             external_id: None,
             state: CouponState::Issued,
             issued_at: now,
-            expires_at: expiry(&offer, now),
+            expires_at: expiry(&offer, now, settings),
         };
         match put_issued(tx, &offer, &coupon, settings) {
             Ok(()) => happened.push(What::CouponIssued(id)),
@@ -185,10 +189,19 @@ pub(super) fn issue_triggered(
 /// Writes a coupon that a member is issued now, with its timers.
 fn put_issued(tx: &mut Tx<'_>, offer: &Offer, coupon: &Coupon, settings: &Settings) -> Result<(), Error> {
     let (id, member, now) = (coupon.id, coupon.member, coupon.issued_at);
+    let local = settings.zone.to_datetime(now);
+    let birthday_month = occasions::birthday_month(tx, member)? == Some(local.month());
     let issued = tx.get(&COUPONS_ISSUED, &(offer.id, member))?.unwrap_or(0);
     if let Some(why) = not_issuable(offer, issued, now) {
-        return Err(Error::NotIssuable { offer: offer.id, why });
+        return Err(Error::NotIssuable { offer: offer.id, why: why.into() });
     }
+    if !window::is_open(&offer.windows, local, birthday_month) {
+        let why = format!("it is open at {} alone", room::windows(offer));
+        return Err(Error::NotIssuable { offer: offer.id, why: why.into() });
+    }
+    let taking = Taking { offer, member, local, amounts: &[(Measure::Issues, 1)] };
+    let taken = taking.take(tx)?;
+    taken.map_err(|short| Error::NotIssuable { offer: offer.id, why: room::words(short).into() })?;
     tx.put(&COUPONS, &id, coupon)?;
     tx.put(&COUPONS_OF_MEMBER, &(member, true, id), &())?;
     tx.put(&COUPONS_ISSUED, &(offer.id, member), &issued.saturating_add(1))?;
@@ -215,16 +228,23 @@ fn not_issuable(offer: &Offer, issued: u32, now: Timestamp) -> Option<&'static s
     offer.per_member.filter(|most| issued >= *most).map(|_| "the member was issued as many as one member may have")
 }
 
-/// When a coupon issued now dies: by its days, and never after its offer.
-fn expiry(offer: &Offer, now: Timestamp) -> Option<Timestamp> {
-    match offer.validity {
-        Validity::OfferEnd => offer.ends_at,
-        Validity::Days(days) => {
-            let days = SignedDuration::from_hours(24 * i64::from(days));
-            let dies = now.checked_add(days).unwrap_or(Timestamp::MAX);
-            Some(offer.ends_at.map_or(dies, |end| end.min(dies)))
-        }
-    }
+/// When a coupon issued now dies: by its validity, and never after its offer.
+fn expiry(offer: &Offer, now: Timestamp, settings: &Settings) -> Option<Timestamp> {
+    let after = |hours: i64| now.checked_add(SignedDuration::from_hours(hours)).unwrap_or(Timestamp::MAX);
+    let today = settings.zone.to_datetime(now).date();
+    // The last second of a day: 23:59:59, by then it is dead.
+    let end_of = |date: Date| {
+        let end = date.at(23, 59, 59, 0).to_zoned(settings.zone.clone());
+        end.map_or(Timestamp::MAX, |end| end.timestamp())
+    };
+    let dies = match offer.validity {
+        Validity::OfferEnd => return offer.ends_at,
+        Validity::Days(days) => after(24 * i64::from(days)),
+        Validity::Hours(hours) => after(i64::from(hours)),
+        Validity::EndOfDay => end_of(today),
+        Validity::EndOfMonth => end_of(today.last_of_month()),
+    };
+    Some(offer.ends_at.map_or(dies, |end| end.min(dies)))
 }
 
 #[cfg(test)]

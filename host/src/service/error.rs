@@ -187,7 +187,7 @@ pub enum Error {
         /// The offer.
         offer: OfferId,
         /// For example `it has ended`.
-        why: &'static str,
+        why: std::borrow::Cow<'static, str>,
     },
     /// Shipped medicine comes back only for quality or fault.
     #[error("shipped medicine is refunded only for quality or fault: line {line}")]

@@ -21,7 +21,7 @@ use crate::{
     clock::Clock,
     domain::{
         money::{BasisPoints, Money},
-        offer::{OfferClass, Purpose, Validity},
+        offer::OfferClass,
     },
     ids::{Id as _, Ids, KeyId, PartnerId},
     members::vault::Vault,
@@ -182,24 +182,6 @@ fn services(dir: &TempDir, store: Store, beside: Beside, seed: u64) -> Services 
 /// An offer of one yuan off, without limits.
 pub(crate) fn offer(code: &str, class: OfferClass) -> NewOffer {
     let terms = serde_json::json!({"type": "amount", "amount": {"minor": 100, "currency": "CNY"}});
-    NewOffer {
-        code: code.parse().expect("a code"),
-        name_zh_cn: "优惠".to_owned(),
-        name_en: "Offer".to_owned(),
-        class,
-        purpose: Purpose::General,
-        slot: None,
-        terms: terms.as_object().expect("an object").clone(),
-        exclusivity_group: None,
-        priority: 0,
-        funders: Vec::new(),
-        budget_uses: None,
-        budget_amount: None,
-        per_member: None,
-        validity: Validity::OfferEnd,
-        starts_at: None,
-        ends_at: None,
-        returns_on_refund: true,
-        issued_on: None,
-    }
+    let terms = terms.as_object().expect("an object").clone();
+    NewOffer { returns_on_refund: true, ..NewOffer::plain(code.parse().expect("a code"), class, terms) }
 }

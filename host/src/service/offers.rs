@@ -4,6 +4,8 @@
 //! written, and the commit makes sure that the same release is still live: an offer whose terms nobody understands is
 //! never stored, and a policy that does not understand a live offer is never activated (see `releases`).
 
+mod check;
+pub(super) mod room;
 mod terms;
 
 use std::sync::Arc;
@@ -13,18 +15,19 @@ use serde_json::{Map, Value as Json};
 
 use super::{
     Caller, Done, Error, Idempotency, Page, PageRequest, Services,
-    check::Checks,
-    releases::{PluginRefusal, is_slot_name},
+    releases::PluginRefusal,
     rules::COUPON_SLOT,
     tables::{ACTIVE_RELEASES, AUTOMATIC_OFFERS, OFFERS, OFFERS_BY_CODE, TRIGGERED_OFFERS},
 };
 use crate::{
     domain::{
         fact::Value,
+        limit::Limit,
         member::{ExternalId, Revision},
         money::{BasisPoints, Money},
         offer::{Funder, FunderShare, Offer, OfferClass, OfferState, Purpose, Trigger, Validity},
         rule::Kind,
+        window::Window,
     },
     ids::OfferId,
     ledger::counters::{self, CounterKey},
@@ -40,12 +43,6 @@ pub const AUTOMATIC_MAX: usize = 200;
 pub const TRIGGERED_MAX: usize = 16;
 /// How often a definition is checked again because the policy was swapped under it.
 const DEFINE_TRIES: usize = 8;
-const NAME_CHARS_MAX: usize = 64;
-const FUNDERS_MAX: usize = 3;
-/// Ten years.
-const VALIDITY_DAYS_MAX: u16 = 3_660;
-/// The largest budget, in uses or minor units.
-const BUDGET_MAX: u64 = 1_000_000_000_000_000;
 
 /// The offer to define.
 #[derive(Clone, Debug)]
@@ -86,6 +83,38 @@ pub struct NewOffer {
     pub returns_on_refund: bool,
     /// What issues its coupons by itself.
     pub issued_on: Option<Trigger>,
+    /// How often and how much, by period and member, beside the budgets.
+    pub limits: Vec<Limit>,
+    /// When it is open; always where there are none.
+    pub windows: Vec<Window>,
+}
+
+impl NewOffer {
+    /// An offer under a code that is its name, too: without limits, and live from now on for ever.
+    pub fn plain(code: ExternalId, class: OfferClass, terms: Map<String, Json>) -> Self {
+        Self {
+            name_zh_cn: code.to_string(),
+            name_en: code.to_string(),
+            code,
+            class,
+            purpose: Purpose::General,
+            slot: None,
+            terms,
+            exclusivity_group: None,
+            priority: 0,
+            funders: Vec::new(),
+            budget_uses: None,
+            budget_amount: None,
+            per_member: None,
+            validity: Validity::OfferEnd,
+            starts_at: None,
+            ends_at: None,
+            returns_on_refund: false,
+            issued_on: None,
+            limits: Vec::new(),
+            windows: Vec::new(),
+        }
+    }
 }
 
 impl Services {
@@ -97,7 +126,7 @@ impl Services {
     /// policy cannot be asked, [`Error::Busy`] if it keeps being swapped.
     pub async fn define_offer(&self, _: Caller, once: Idempotency, new: NewOffer) -> Result<Done<Offer>, Error> {
         let now = self.clock.now();
-        check(&new, now)?;
+        check::check(&new, now)?;
         if let Some(done) = once.before(&self.store).await? {
             return Ok(done);
         }
@@ -250,53 +279,6 @@ fn live_number(tx: &mut Tx<'_>, slot: &str) -> Result<Option<u64>, Error> {
     Ok(tx.get(&ACTIVE_RELEASES, &slot.to_owned())?.map(|active| active.number))
 }
 
-/// What everybody but the policy can say of an offer.
-fn check(new: &NewOffer, now: Timestamp) -> Result<(), Error> {
-    let mut checks = Checks::default();
-    checks.text("/name_zh_cn", &new.name_zh_cn, NAME_CHARS_MAX);
-    checks.text("/name_en", &new.name_en, NAME_CHARS_MAX);
-    if let Some(slot) = &new.slot {
-        checks.require(is_slot_name(slot), "/slot", "must be 1 to 64 characters of [a-z0-9.-]");
-    }
-    if let Some(group) = &new.exclusivity_group {
-        checks.text("/exclusivity_group", group, NAME_CHARS_MAX);
-    }
-    check_funders(&mut checks, &new.funders);
-    let uses = new.budget_uses.is_none_or(|uses| (1..=BUDGET_MAX).contains(&uses));
-    checks.require(uses, "/budget_uses", format!("must be 1 to {BUDGET_MAX}"));
-    let amount =
-        new.budget_amount.is_none_or(|most| u64::try_from(most.get()).is_ok_and(|n| (1..=BUDGET_MAX).contains(&n)));
-    checks.require(amount, "/budget_amount", format!("must be 1 to {BUDGET_MAX} minor units"));
-    let coupon = new.class == OfferClass::Coupon;
-    checks.require(new.per_member != Some(0), "/per_member", "must be 1 or more");
-    let triggered = "issues coupons: this offer is of another class";
-    checks.require(coupon || new.issued_on.is_none(), "/issued_on", triggered);
-    checks.require(coupon || new.per_member.is_none(), "/per_member", "limits coupons: this offer is of another class");
-    if let Validity::Days(days) = new.validity {
-        let fits = (1..=VALIDITY_DAYS_MAX).contains(&days);
-        checks.require(fits, "/validity/days", format!("must be 1 to {VALIDITY_DAYS_MAX}"));
-    }
-    if let Some(ends_at) = new.ends_at {
-        let after = ends_at > new.starts_at.unwrap_or(now) && ends_at > now;
-        checks.require(after, "/ends_at", "must lie behind now and behind `starts_at`");
-    }
-    checks.finish()
-}
-
-fn check_funders(checks: &mut Checks, funders: &[FunderShare]) {
-    let sum: u64 = funders.iter().map(|funder| u64::from(funder.share.get())).sum();
-    checks.require(
-        funders.is_empty() || sum == 10_000,
-        "/funders",
-        format!("must sum to 10000 basis points, are {sum}"),
-    );
-    for (at, share) in funders.iter().take(FUNDERS_MAX + 1).enumerate() {
-        let once = funders[..at].iter().all(|other| other.funder != share.funder);
-        checks.require(once, format!("/funders/{at}/funder"), "is named twice");
-        checks.require(share.share.get() > 0, format!("/funders/{at}/share"), "must be above 0");
-    }
-}
-
 fn described(id: OfferId, new: &NewOffer, slot: String, terms: Vec<(String, Value)>, now: Timestamp) -> Offer {
     let platform = || vec![FunderShare { funder: Funder::Platform, share: BasisPoints::ONE }];
     Offer {
@@ -321,6 +303,8 @@ fn described(id: OfferId, new: &NewOffer, slot: String, terms: Vec<(String, Valu
         revision: Revision::FIRST,
         returns_on_refund: new.returns_on_refund,
         issued_on: new.issued_on,
+        limits: new.limits.clone(),
+        windows: new.windows.clone(),
     }
 }
 
@@ -346,7 +330,7 @@ fn resume(tx: &mut Tx<'_>, mut offer: Offer, policy: &Release, now: Timestamp) -
         return Ok(offer);
     }
     if has_ended(&offer, now) {
-        return Err(Error::NotIssuable { offer: offer.id, why: "it has ended" });
+        return Err(Error::NotIssuable { offer: offer.id, why: "it has ended".into() });
     }
     if let Some(why) = misfit(&offer, policy) {
         return Err(Error::Plugin(PluginRefusal::Terms {

@@ -18,6 +18,7 @@ use crate::{
         product::Product,
     },
     ids::{CouponId, KeyId, MemberId, OfferId, OrderId, PartnerId, PatientId, PrescriptionId, ProductId, QuoteId},
+    ledger::limits::Reservations,
     store::Table,
 };
 
@@ -62,6 +63,9 @@ pub const COUPONS_OF_MEMBER: Table<(MemberId, bool, CouponId), ()> = Table::new(
 pub const COUPONS_BY_EXTERNAL_ID: Table<(PartnerId, String), CouponId> = Table::new(33, "coupons-by-external-id.v1");
 /// How many coupons of an offer a member was issued.
 pub const COUPONS_ISSUED: Table<(OfferId, MemberId), u32> = Table::new(34, "coupons-issued.v1");
+
+/// What orders hold of the limits of offers.
+pub const RESERVATIONS: Table<OrderId, Reservations> = Table::new(36, "reservations.v1");
 
 /// Quotes, until they are placed or swept away.
 pub const QUOTES: Table<QuoteId, Quote> = Table::new(40, "quotes.v1");

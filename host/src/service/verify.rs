@@ -10,7 +10,8 @@ use super::tables::{
     ACTIVE_RELEASES, AUTOMATIC_OFFERS, COUPONS, COUPONS_BY_EXTERNAL_ID, COUPONS_ISSUED, COUPONS_OF_MEMBER, DAY_TOTALS,
     IDEMPOTENCY, KEYS, KEYS_BY_ID, MEMBERS, MEMBERS_BY_EXTERNAL_ID, MEMBERS_OF_PARTNER, MODULES, OCCASIONS, OFFERS,
     OFFERS_BY_CODE, ORDER_PRICES, ORDERS, ORDERS_BY_EXTERNAL_ID, ORDERS_OF_MEMBER, PARTNERS, PATIENTS, PLACED_QUOTES,
-    POINTS_NOTICES, PRODUCTS, PRODUCTS_BY_EXTERNAL_ID, PROFILES, QUOTES, RELEASES, TIER_DIGESTS, TRIGGERED_OFFERS,
+    POINTS_NOTICES, PRODUCTS, PRODUCTS_BY_EXTERNAL_ID, PROFILES, QUOTES, RELEASES, RESERVATIONS, TIER_DIGESTS,
+    TRIGGERED_OFFERS,
 };
 use super::tables::{PAPERS, PRESCRIPTIONS, PRESCRIPTIONS_BY_EXTERNAL_ID, PRESCRIPTIONS_OF_PATIENT, REVIEW_QUEUE};
 use crate::{
@@ -21,7 +22,7 @@ use crate::{
     },
     events::{self, CURSORS, EVENTS},
     ids::{CouponId, Id as _, MemberId, OrderId, PrescriptionId},
-    ledger::tables::{BALANCES, COUNTERS, ENTRIES, LOTS, PENDING_LOTS},
+    ledger::tables::{BALANCES, COUNTERS, ENTRIES, LOTS, OFFER_TAKEN, PENDING_LOTS},
     members::vault::{KeyClass, Vault},
     plugin::ModuleDigest,
     reach::tables as reach,
@@ -463,5 +464,11 @@ async fn books(store: &Store, report: &mut ReferencesReport) -> Result<(), Store
     readable(store, report, ENTRIES).await?;
     readable(store, report, LOTS).await?;
     readable(store, report, PENDING_LOTS).await?;
+    each(store, report, OFFER_TAKEN, |tx, (member, offer, _, _), _, problems| {
+        must_have(tx, &OFFERS, offer, offer, problems)?;
+        must_have(tx, &MEMBERS, member, member, problems)
+    })
+    .await?;
+    each(store, report, RESERVATIONS, |tx, order, _, problems| must_have(tx, &ORDERS, order, order, problems)).await?;
     readable(store, report, COUNTERS).await
 }

@@ -11,7 +11,7 @@ use crate::{
     app::open_services,
     cli::config::{Config, Secrets},
     clock::Clock,
-    domain::offer::{OfferClass, Purpose, Validity},
+    domain::offer::{OfferClass, Validity},
     ids::{Id as _, Ids, KeyId, MemberId, OrderId, PartnerId},
     scheduler::{self, TimerKey, TimerKind},
     service::{
@@ -67,26 +67,9 @@ async fn coupons(services: &Services, start: Timestamp) -> anyhow::Result<Timest
     let caller = Caller { key: KeyId::from_bits(1), partner: PartnerId::from_bits(1), sees_all: true };
     let once = |key: String| Idempotency { partner: caller.partner, key, fingerprint: [0; 32] };
     let terms = serde_json::json!({ "type": "amount", "amount": { "minor": 100, "currency": "CNY" } });
-    let offer = NewOffer {
-        code: "bench".parse()?,
-        name_zh_cn: "优惠".to_owned(),
-        name_en: "Offer".to_owned(),
-        class: OfferClass::Coupon,
-        purpose: Purpose::General,
-        slot: None,
-        terms: terms.as_object().context("terms")?.clone(),
-        exclusivity_group: None,
-        priority: 0,
-        funders: Vec::new(),
-        budget_uses: None,
-        budget_amount: None,
-        per_member: None,
-        validity: Validity::Days(1),
-        starts_at: None,
-        ends_at: None,
-        returns_on_refund: false,
-        issued_on: None,
-    };
+    let terms = terms.as_object().context("terms")?.clone();
+    let offer =
+        NewOffer { validity: Validity::Days(1), ..NewOffer::plain("bench".parse()?, OfferClass::Coupon, terms) };
     let offer = services.define_offer(caller, once("offer".to_owned()), offer).await?.value.id;
     let joins = (0..MEMBERS).map(|n| services.create_member(caller, once(format!("m{n}")), NewMember::default()));
     let joined: Vec<_> = futures::stream::iter(joins).buffer_unordered(AT_ONCE).collect().await;

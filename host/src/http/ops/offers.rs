@@ -21,6 +21,7 @@ use crate::{
         views::{
             OfferView,
             input::{Fields, MoneyInput},
+            limit::{LimitInput, ValidUntil, WindowInput},
             schema,
         },
     },
@@ -75,9 +76,21 @@ struct NewOfferBody {
     budget_amount: Option<MoneyInput>,
     /// How many coupons one member may be issued.
     per_member: Option<u32>,
-    /// How many days of 24 hours its coupons live; until the offer ends where it is not said.
+    /// How often and how much, by period and member, beside the budgets.
+    #[serde(default)]
+    limits: Vec<LimitInput>,
+    /// How many days of 24 hours its coupons live; until the offer ends where nothing is said. At most one of the three.
     #[schema(minimum = 1)]
     valid_days: Option<u16>,
+    /// How many hours its coupons live.
+    #[schema(minimum = 1)]
+    valid_hours: Option<u16>,
+    /// Its coupons live to 23:59:59 of that day, in the deployment's zone.
+    #[schema(schema_with = schema::valid_until)]
+    valid_until: Option<ValidUntil>,
+    /// When it is open, by the calendar of the deployment's zone: in any of them; always where there are none.
+    #[serde(default)]
+    windows: Vec<WindowInput>,
     /// Not before; from now on where it is not said.
     #[schema(value_type = Option<String>, format = DateTime)]
     starts_at: Option<Timestamp>,
@@ -108,6 +121,54 @@ fn general() -> Purpose {
     Purpose::General
 }
 
+impl NewOfferBody {
+    /// The offer to define, if every field can be read.
+    fn read(self, mut fields: Fields) -> Result<NewOffer, Problem> {
+        let budget_amount = self.budget_amount.map(|amount| fields.money("/budget_amount", &amount));
+        let limits = self.limits.into_iter().enumerate().map(|(at, limit)| limit.read(at, &mut fields)).collect();
+        let windows = self.windows.into_iter().enumerate().map(|(at, window)| window.read(at, &mut fields)).collect();
+        let validity = validity(self.valid_days, self.valid_hours, self.valid_until, &mut fields);
+        fields.finish()?;
+        let funder =
+            |share: FunderBody| FunderShare { funder: share.funder, share: BasisPoints::new(share.share_basis_points) };
+        Ok(NewOffer {
+            code: self.code,
+            name_zh_cn: self.name_zh_cn,
+            name_en: self.name_en,
+            class: self.class,
+            purpose: self.purpose,
+            slot: self.slot,
+            terms: self.terms,
+            exclusivity_group: self.exclusivity_group,
+            priority: self.priority,
+            funders: self.funders.into_iter().map(funder).collect(),
+            budget_uses: self.budget_uses,
+            budget_amount,
+            per_member: self.per_member,
+            validity,
+            starts_at: self.starts_at,
+            ends_at: self.ends_at,
+            returns_on_refund: self.returns_on_refund,
+            issued_on: self.issued_on,
+            limits,
+            windows,
+        })
+    }
+}
+
+fn validity(days: Option<u16>, hours: Option<u16>, until: Option<ValidUntil>, fields: &mut Fields) -> Validity {
+    let until = until.map(|until| match until {
+        ValidUntil::EndOfDay => Validity::EndOfDay,
+        ValidUntil::EndOfMonth => Validity::EndOfMonth,
+    });
+    let mut said = [days.map(Validity::Days), hours.map(Validity::Hours), until].into_iter().flatten();
+    let validity = said.next().unwrap_or(Validity::OfferEnd);
+    if said.next().is_some() {
+        fields.wrong("/valid_days", "say at most one of `valid_days`, `valid_hours` and `valid_until`");
+    }
+    validity
+}
+
 /// Defines an offer; it is live at once, within its times.
 #[utoipa::path(
     post, path = "/ops/v1/offers", tag = "offers", security(("api_key" = ["offers:write"])),
@@ -119,31 +180,7 @@ async fn define(
     caller: Allowed<needs::OffersWrite>,
     Once { key, body: Json(body), .. }: Once<Json<NewOfferBody>>,
 ) -> Result<Reply<OfferView>, Problem> {
-    let mut fields = Fields::new(api.currency);
-    let budget_amount = body.budget_amount.map(|amount| fields.money("/budget_amount", &amount));
-    fields.finish()?;
-    let funder =
-        |share: FunderBody| FunderShare { funder: share.funder, share: BasisPoints::new(share.share_basis_points) };
-    let new = NewOffer {
-        code: body.code,
-        name_zh_cn: body.name_zh_cn,
-        name_en: body.name_en,
-        class: body.class,
-        purpose: body.purpose,
-        slot: body.slot,
-        terms: body.terms,
-        exclusivity_group: body.exclusivity_group,
-        priority: body.priority,
-        funders: body.funders.into_iter().map(funder).collect(),
-        budget_uses: body.budget_uses,
-        budget_amount,
-        per_member: body.per_member,
-        validity: body.valid_days.map_or(Validity::OfferEnd, Validity::Days),
-        starts_at: body.starts_at,
-        ends_at: body.ends_at,
-        returns_on_refund: body.returns_on_refund,
-        issued_on: body.issued_on,
-    };
+    let new = body.read(Fields::new(api.currency))?;
     let done = api.services.define_offer(*caller, key, new).await?;
     let (location, revision) = (format!("/ops/v1/offers/{}", done.value.id), done.value.revision);
     Ok(Reply::created(api.show().offer(done.value), location).etag(revision).replayed(done.replayed))

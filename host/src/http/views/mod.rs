@@ -6,6 +6,7 @@
 
 pub(crate) mod input;
 mod key;
+pub(crate) mod limit;
 mod member;
 mod offer;
 mod order;

@@ -6,7 +6,12 @@ use jiff::Timestamp;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::{MoneyView, Show, order::FunderView, schema};
+use super::{
+    MoneyView, Show,
+    limit::{LimitView, ValidUntil, WindowView},
+    order::FunderView,
+    schema,
+};
 use crate::{
     domain::{
         fact::Value,
@@ -51,8 +56,17 @@ pub(crate) struct OfferView {
     budget_amount: Option<MoneyView>,
     /// How many coupons one member may be issued.
     per_member: Option<u32>,
-    /// How many days of 24 hours its coupons live; until the offer ends where it is not said.
+    /// How often and how much, by period and member, beside the budgets.
+    limits: Vec<LimitView>,
+    /// How many days of 24 hours its coupons live; until the offer ends where nothing is said.
     valid_days: Option<u16>,
+    /// How many hours its coupons live.
+    valid_hours: Option<u16>,
+    /// Its coupons live to 23:59:59 of that day.
+    #[schema(schema_with = schema::valid_until)]
+    valid_until: Option<ValidUntil>,
+    /// When it is open, by the calendar of the deployment's zone; always where there are none.
+    windows: Vec<WindowView>,
     #[schema(value_type = String, format = DateTime)]
     starts_at: Timestamp,
     #[schema(value_type = Option<String>, format = DateTime)]
@@ -113,10 +127,15 @@ impl Show<'_> {
             budget_uses: offer.budget_uses,
             budget_amount: offer.budget_amount.map(|amount| self.money(amount)),
             per_member: offer.per_member,
-            valid_days: match offer.validity {
-                Validity::OfferEnd => None,
-                Validity::Days(days) => Some(days),
+            limits: offer.limits.into_iter().map(|limit| self.limit(limit)).collect(),
+            valid_days: if let Validity::Days(days) = offer.validity { Some(days) } else { None },
+            valid_hours: if let Validity::Hours(hours) = offer.validity { Some(hours) } else { None },
+            valid_until: match offer.validity {
+                Validity::EndOfDay => Some(ValidUntil::EndOfDay),
+                Validity::EndOfMonth => Some(ValidUntil::EndOfMonth),
+                Validity::OfferEnd | Validity::Days(_) | Validity::Hours(_) => None,
             },
+            windows: offer.windows.into_iter().map(WindowView::from).collect(),
             starts_at: offer.starts_at,
             ends_at: offer.ends_at,
             returns_on_refund: offer.returns_on_refund,

@@ -32,6 +32,8 @@ choices! {
     language: "zh-CN" "en";
     member_state: "active" "erased";
     offer_class: "member-price" "promotion" "coupon" "delivery";
+    limit_period: "ever" "day" "week" "month";
+    limit_whose: "all" "member";
     offer_state: "live" "paused";
     order_state: "placed" "paid" "shipped" "delivered" "cancelled";
     payment_method: "wechat-pay" "alipay" "unionpay" "huabei" "cash-on-delivery";
@@ -42,6 +44,7 @@ choices! {
     relation: "itself" "parent" "child" "spouse" "other";
     shelf: "buy-again" "discover";
     suppression_cause: "unsubscribed" "hard-bounce" "operator";
+    valid_until: "end-of-day" "end-of-month";
     trigger: "registration" "birthday" "anniversary";
     tier_cause: "registered" "paid" "refunded" "rule-change" "scheduled" "opening";
     touch_class: "transactional" "care" "content" "marketing";
@@ -58,7 +61,7 @@ mod tests {
 
     use super::*;
     use crate::{
-        domain::{member, offer, order, points, prescription, product, score, touch},
+        domain::{limit, member, offer, order, points, prescription, product, score, touch},
         reach::{suppression::Cause, template::Approval},
     };
 
@@ -97,5 +100,7 @@ mod tests {
         check::<Approval>("approval");
         check::<Cause>("suppression_cause");
         check::<offer::Trigger>("trigger");
+        check::<limit::Period>("limit_period");
+        check::<limit::Whose>("limit_whose");
     }
 }

@@ -63,7 +63,7 @@ async fn what_cannot_be_issued_says_why() {
     let fixture = Fixture::model(2).await;
     let (member, now) = (join(&fixture).await, fixture.services.clock.now());
     let refused = async |offer: OfferId| match issue_to(&fixture, offer, member).await {
-        Err(Error::NotIssuable { why, .. }) => why,
+        Err(Error::NotIssuable { why, .. }) => why.into_owned(),
         other => panic!("{other:?}"),
     };
     let promotion = define(&fixture, offer("promotion", OfferClass::Promotion)).await;

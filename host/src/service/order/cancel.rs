@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 
 use super::{
-    any_member, expire_returned, give_budgets_back, give_stock_back, prescription, require, return_coupon, rows,
+    any_member, expire_returned, give_limits_back, give_stock_back, prescription, require, return_coupon, rows,
     save_member, save_order, seen_order,
 };
 use crate::{
@@ -73,7 +73,7 @@ pub(super) fn release(tx: &mut Tx<'_>, mut order: Order, now: Timestamp) -> Resu
     }
     lots::release(tx, order.member, order.id, &order.draws)?;
     expire_returned(tx, &order, now)?;
-    give_budgets_back(tx, &order, |_| true)?;
+    give_limits_back(tx, &order, |_| true)?;
     let everything = refund::everything_left(&order);
     give_stock_back(tx, &order, &everything)?;
     prescription::put_back(tx, &order, &everything)?;

@@ -22,7 +22,7 @@ use jiff::{SignedDuration, Timestamp, ToSpan as _, tz::TimeZone};
 
 use super::{
     Caller, Error, Page, PageRequest, Services, Settings,
-    tables::{COUPONS, COUPONS_OF_MEMBER, MEMBERS, OFFERS, ORDERS_BY_EXTERNAL_ID, ORDERS_OF_MEMBER},
+    tables::{COUPONS, COUPONS_OF_MEMBER, MEMBERS, OFFERS, ORDERS_BY_EXTERNAL_ID, ORDERS_OF_MEMBER, RESERVATIONS},
     timers::notice,
 };
 use crate::{
@@ -35,7 +35,10 @@ use crate::{
     },
     events,
     ids::{CouponId, Id as _, MemberId, OrderId},
-    ledger::counters::{self, CounterKey},
+    ledger::{
+        counters::{self, CounterKey},
+        limits::{self, Reserved},
+    },
     scheduler::{self, TimerKey, TimerKind},
     store::{Scan, Tx},
 };
@@ -97,7 +100,23 @@ fn used_offers(order: &Order) -> impl Iterator<Item = (crate::ids::OfferId, Offe
     order.priced.offers.iter().filter(|used| !used.amount.is_zero()).map(|used| (used.offer, used.class, used.amount))
 }
 
-/// Gives back what an order reserved of budgets.
+/// Gives back what an order holds of the limits of offers of some classes, each to the period it was taken from. What
+/// was given back is no longer held: nothing comes back twice.
+fn give_limits_back(tx: &mut Tx<'_>, order: &Order, which: impl Fn(OfferClass) -> bool) -> Result<(), Error> {
+    let Some(mut held) = tx.get(&RESERVATIONS, &order.id)? else { return give_budgets_back(tx, order, which) };
+    let (back, kept) = held.offers.into_iter().partition(|reserved| which(reserved.class));
+    held.offers = kept;
+    tx.put(&RESERVATIONS, &order.id, &held)?;
+    let back: Vec<Reserved> = back;
+    for reserved in back {
+        for taken in reserved.taken {
+            limits::give_back(tx, reserved.offer, order.member, taken)?;
+        }
+    }
+    Ok(())
+}
+
+/// The same for orders that were placed before reservations were noted: what they took of budgets.
 fn give_budgets_back(tx: &mut Tx<'_>, order: &Order, which: impl Fn(OfferClass) -> bool) -> Result<(), Error> {
     let near = events::shard(order.member);
     let used: Vec<_> = used_offers(order).filter(|(_, class, _)| which(*class)).collect();

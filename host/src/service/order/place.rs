@@ -1,10 +1,17 @@
 //! A quote becomes an order that holds its coupon, points, budget and stock.
 
-use jiff::Timestamp;
+use std::sync::Arc;
 
-use super::{ATTEMPTS_MAX, active_member, move_coupon, prescription, quote, rows, save_member, used_offers};
+use jiff::{Timestamp, civil::DateTime};
+
+use super::{
+    ATTEMPTS_MAX, active_member, move_coupon, prescription,
+    quote::{self, Gone},
+    rows, save_member, used_offers,
+};
 use crate::{
     domain::{
+        limit::Measure,
         member::{ExternalId, Revision},
         money::Points,
         offer::{CouponState, OfferState},
@@ -12,16 +19,19 @@ use crate::{
         points::Draw,
     },
     events::{self, What},
-    ids::{OfferId, OrderId, QuoteId},
+    ids::{OrderId, QuoteId},
     ledger::{
         LedgerError,
         counters::{self, CounterKey},
+        limits::{Reservations, Reserved, Taking},
         lots,
     },
+    pricing::reasons,
     scheduler::{self, TimerKey, TimerKind},
     service::{
-        Caller, Done, Error, Idempotency, Services,
-        tables::{COUPONS, OFFERS, ORDERS_BY_EXTERNAL_ID, ORDERS_OF_MEMBER, PLACED_QUOTES, QUOTES},
+        Caller, Done, Error, Idempotency, Services, Settings,
+        offers::room,
+        tables::{COUPONS, OFFERS, ORDERS_BY_EXTERNAL_ID, ORDERS_OF_MEMBER, PLACED_QUOTES, QUOTES, RESERVATIONS},
     },
     store::Tx,
 };
@@ -42,8 +52,8 @@ pub struct PlaceOrder {
 enum NotPlaced {
     /// The member moved.
     Moved,
-    /// An offer's budget is used up, or it was paused.
-    OfferGone(OfferId),
+    /// A limit of an offer is used up, or it was paused.
+    OfferGone(Gone),
     /// A refusal.
     Refused(Error),
 }
@@ -64,26 +74,28 @@ impl Services {
     pub async fn place(&self, caller: Caller, once: Idempotency, ask: PlaceOrder) -> Result<Done<Order>, Error> {
         let now = self.clock.now();
         let (id, until) = (self.ids.ordered(now), now.checked_add(self.settings.order_holds).ok());
-        let quote = ask.quote;
-        let placed =
-            self.store.run(now, move |tx| rows::once(&once, tx, |tx| commit(tx, caller, &ask, id, now, until))).await;
+        let (quote, settings) = (ask.quote, Arc::clone(&self.settings));
+        let run = self
+            .store
+            .run(now, move |tx| rows::once(&once, tx, |tx| commit(tx, caller, &ask, id, now, until, &settings)));
+        let placed = run.await;
         match placed {
             Ok(done) => Ok(done),
             Err(NotPlaced::Refused(error)) => Err(error),
             Err(NotPlaced::Moved) => Err(self.changed(caller, quote, Vec::new()).await),
-            Err(NotPlaced::OfferGone(offer)) => Err(self.changed(caller, quote, vec![offer]).await),
+            Err(NotPlaced::OfferGone(gone)) => Err(self.changed(caller, quote, vec![gone]).await),
         }
     }
 
     /// Prices a quote once more, without the offers that are gone, and answers with the refusal that encloses it.
-    async fn changed(&self, caller: Caller, old: QuoteId, gone: Vec<OfferId>) -> Error {
+    async fn changed(&self, caller: Caller, old: QuoteId, gone: Vec<Gone>) -> Error {
         match self.reprice(caller, old, gone).await {
             Ok(fresh) => Error::QuoteChanged(Box::new(fresh)),
             Err(error) => error,
         }
     }
 
-    async fn reprice(&self, caller: Caller, old: QuoteId, gone: Vec<OfferId>) -> Result<Quote, Error> {
+    async fn reprice(&self, caller: Caller, old: QuoteId, gone: Vec<Gone>) -> Result<Quote, Error> {
         let old = self.get_quote(caller, old).await?;
         let mut cart = old.cart;
         for _ in 0..ATTEMPTS_MAX {
@@ -112,6 +124,7 @@ fn commit(
     id: OrderId,
     now: Timestamp,
     until: Option<Timestamp>,
+    settings: &Settings,
 ) -> Result<Order, NotPlaced> {
     let quote = quote::seen_quote(tx, caller, ask.quote)?;
     if let Some(order) = tx.get(&PLACED_QUOTES, &quote.id)? {
@@ -128,7 +141,7 @@ fn commit(
     let mut order = new_order(&quote, ask, caller, id, now, hold_until);
     prescription::take(tx, caller, &mut order, now)?;
     reserve_stock(tx, &order)?;
-    reserve_budgets(tx, &order)?;
+    reserve_limits(tx, &order, settings.zone.to_datetime(now))?;
     if let Some(coupon) = quote.coupon {
         let held = tx.get(&COUPONS, &coupon)?.ok_or_else(|| Error::unknown("coupon", coupon))?;
         if held.state != CouponState::Issued {
@@ -195,16 +208,24 @@ fn reserve_stock(tx: &mut Tx<'_>, order: &Order) -> Result<(), NotPlaced> {
     Ok(())
 }
 
-fn reserve_budgets(tx: &mut Tx<'_>, order: &Order) -> Result<(), NotPlaced> {
-    let near = events::shard(order.member);
-    for (id, _, amount) in used_offers(order) {
+/// Takes what the order uses of its offers from their limits, and notes it to be given back.
+fn reserve_limits(tx: &mut Tx<'_>, order: &Order, local: DateTime) -> Result<(), NotPlaced> {
+    let mut reservations = Reservations::default();
+    for (id, class, amount) in used_offers(order) {
         let offer = tx.get(&OFFERS, &id)?.ok_or_else(|| Error::unknown("offer", id))?;
-        let uses = offer.budget_uses.is_none() || counters::reserve(tx, CounterKey::OfferUses(id), near, 1)?;
-        let money =
-            offer.budget_amount.is_none() || counters::reserve(tx, CounterKey::OfferAmount(id), near, amount.get())?;
-        if !uses || !money || offer.state == OfferState::Paused {
-            return Err(NotPlaced::OfferGone(id));
+        let gone = |why| NotPlaced::OfferGone(Gone { offer: id, why });
+        if offer.state == OfferState::Paused {
+            return Err(gone(reasons::PAUSED.with(Vec::new())));
         }
+        let amounts = [(Measure::Uses, 1), (Measure::Amount, amount.get())];
+        let taking = Taking { offer: &offer, member: order.member, local, amounts: &amounts };
+        let taken = taking.take(tx)?.map_err(|short| gone(room::reason(short)))?;
+        if !taken.is_empty() {
+            reservations.offers.push(Reserved { offer: id, class, taken });
+        }
+    }
+    if !reservations.offers.is_empty() {
+        tx.put(&RESERVATIONS, &order.id, &reservations)?;
     }
     Ok(())
 }

@@ -1,11 +1,13 @@
 //! A cart becomes a price that holds.
 
-use jiff::Timestamp;
+use std::sync::Arc;
+
+use jiff::{Timestamp, civil::DateTime};
 
 use super::{active_member, prescription};
 use crate::{
     domain::{
-        fact::Facts,
+        fact::{self, Facts, Value},
         member::Member,
         money::Points,
         offer::{Coupon, CouponState, Offer, OfferClass, OfferState},
@@ -14,14 +16,12 @@ use crate::{
         rule::{Proposal, Reason},
     },
     ids::{CouponId, MemberId, OfferId, QuoteId},
-    ledger::{
-        counters::{self, CounterKey},
-        lots,
-    },
+    ledger::lots,
     pricing::{Candidate, CartLine, Draft, PointsTerms, PricingError, reasons},
     service::{
-        Caller, Done, Error, FieldError, Idempotency, Services,
+        Caller, Done, Error, FieldError, Idempotency, Services, Settings,
         facts::{self, Totals, day_number, sealed_profile},
+        offers::room,
         rules::Rules,
         tables::{AUTOMATIC_OFFERS, COUPONS, COUPONS_OF_MEMBER, OFFERS, PRODUCTS, QUOTES},
     },
@@ -35,6 +35,13 @@ const LINE_ITEMS_MAX: u32 = 10_000;
 /// The most offers without coupon that a quote considers.
 const AUTOMATIC_OFFERS_MAX: usize = 200;
 
+/// An offer that the order could not have, and why.
+#[derive(Clone, Debug)]
+pub(super) struct Gone {
+    pub(super) offer: OfferId,
+    pub(super) why: Reason,
+}
+
 /// Everything a price is made of, read at one moment.
 struct Snapshot {
     member: Member,
@@ -42,8 +49,8 @@ struct Snapshot {
     totals: Totals,
     available: Points,
     products: Vec<Product>,
-    automatic: Vec<(Offer, bool)>,
-    coupons: Vec<(Coupon, Offer, bool)>,
+    automatic: Vec<(Offer, Option<Reason>)>,
+    coupons: Vec<(Coupon, Offer, Option<Reason>)>,
 }
 
 impl Services {
@@ -90,13 +97,13 @@ impl Services {
     }
 
     /// Prices a cart without storing anything; a refusal is durable, a price only once it is stored. `gone` lists offers
-    /// whose budget turned out to be used up.
+    /// that turned out not to be had.
     pub(super) async fn price(
         &self,
         caller: Caller,
         member: MemberId,
         cart: Cart,
-        gone: &[OfferId],
+        gone: &[Gone],
     ) -> Result<Quote, Error> {
         let priced = self.price_unsettled(caller, member, cart, gone).await;
         if priced.is_err() {
@@ -110,12 +117,11 @@ impl Services {
         caller: Caller,
         member: MemberId,
         cart: Cart,
-        gone: &[OfferId],
+        gone: &[Gone],
     ) -> Result<Quote, Error> {
         let now = self.clock.now();
-        let today = day_number(now, &self.settings.zone);
-        let (asked, limit) = (cart.clone(), self.settings.coupons_per_quote);
-        let snapshot = self.store.peek(move |tx| read_snapshot(tx, caller, member, &asked, now, today, limit)).await?;
+        let (asked, settings) = (cart.clone(), Arc::clone(&self.settings));
+        let snapshot = self.store.peek(move |tx| read_snapshot(tx, caller, member, &asked, now, &settings)).await?;
         check_snapshot(&snapshot, &cart)?;
         let mut rules = Rules::new(self);
         let tier = rules.held_tier(&snapshot.member)?;
@@ -152,7 +158,7 @@ impl Services {
         facts: &Facts,
         now: Timestamp,
         discount: crate::domain::money::BasisPoints,
-        gone: &[OfferId],
+        gone: &[Gone],
     ) -> Result<(Priced, Option<CouponId>), Error> {
         let lines: Vec<CartLine<'_>> = snapshot
             .products
@@ -161,11 +167,13 @@ impl Services {
             .map(|(product, (_, quantity))| CartLine { product, quantity: *quantity })
             .collect();
         let mut draft = Draft::new(&lines, discount, cart.delivery_fee)?;
+        let birthday_month = *facts.get(&fact::MEMBER_BIRTHDAY_MONTH) == Value::Flag(true);
+        let moment = Moment { now, local: self.settings.zone.to_datetime(now), birthday_month };
         for stage in [OfferClass::MemberPrice, OfferClass::Promotion, OfferClass::Coupon, OfferClass::Delivery] {
             if stage == OfferClass::Delivery {
                 draft.points(cart.points, self.points_terms())?;
             }
-            let candidates = eligible(&mut draft, snapshot, stage, now, gone);
+            let candidates = eligible(&mut draft, snapshot, stage, &moment, gone);
             let (asked, proposals) = ask(rules, &mut draft, stage, candidates, facts, now).await?;
             match stage {
                 OfferClass::MemberPrice => draft.member_prices(&asked, &proposals)?,
@@ -221,15 +229,16 @@ fn eligible<'a>(
     draft: &mut Draft,
     snapshot: &'a Snapshot,
     stage: OfferClass,
-    now: Timestamp,
-    gone: &[OfferId],
+    moment: &Moment,
+    gone: &[Gone],
 ) -> Vec<Candidate<'a>> {
-    let automatic = snapshot.automatic.iter().map(|(offer, open)| (Candidate { offer, coupon: None }, *open));
+    let automatic = snapshot.automatic.iter().map(|(offer, short)| (Candidate { offer, coupon: None }, short));
     let coupons =
-        snapshot.coupons.iter().map(|(coupon, offer, open)| (Candidate { offer, coupon: Some(coupon) }, *open));
+        snapshot.coupons.iter().map(|(coupon, offer, short)| (Candidate { offer, coupon: Some(coupon) }, short));
     let mut asked = Vec::new();
-    for (candidate, open) in automatic.chain(coupons).filter(|(candidate, _)| candidate.offer.class == stage) {
-        match barred(candidate, open && !gone.contains(&candidate.offer.id), now) {
+    for (candidate, short) in automatic.chain(coupons).filter(|(candidate, _)| candidate.offer.class == stage) {
+        let gone = gone.iter().find(|gone| gone.offer == candidate.offer.id).map(|gone| &gone.why);
+        match barred(candidate, moment).or_else(|| gone.or(short.as_ref()).cloned()) {
             Some(reason) => draft.decline(candidate, reason),
             None => asked.push(candidate),
         }
@@ -237,20 +246,27 @@ fn eligible<'a>(
     asked
 }
 
+/// When a price is made, as offers look at it.
+struct Moment {
+    now: Timestamp,
+    /// In the deployment's zone.
+    local: DateTime,
+    /// Whether the member was born in this month.
+    birthday_month: bool,
+}
+
 /// Why an offer may not even be put to its policy.
-fn barred(candidate: Candidate<'_>, open: bool, now: Timestamp) -> Option<Reason> {
+fn barred(candidate: Candidate<'_>, moment: &Moment) -> Option<Reason> {
     let (offer, coupon) = (candidate.offer, candidate.coupon);
-    let over = |end: Option<Timestamp>| end.is_some_and(|end| end <= now);
+    let over = |end: Option<Timestamp>| end.is_some_and(|end| end <= moment.now);
     let reason = if offer.state == OfferState::Paused {
         &reasons::PAUSED
-    } else if offer.starts_at > now {
+    } else if offer.starts_at > moment.now {
         &reasons::NOT_STARTED
     } else if over(offer.ends_at) || over(coupon.and_then(|coupon| coupon.expires_at)) {
         &reasons::EXPIRED
-    } else if !open {
-        &reasons::BUDGET_GONE
     } else {
-        return None;
+        return room::closed(offer, moment.local, moment.birthday_month);
     };
     Some(reason.with(Vec::new()))
 }
@@ -261,9 +277,9 @@ fn read_snapshot(
     id: MemberId,
     cart: &Cart,
     now: Timestamp,
-    today: i32,
-    coupons_max: usize,
+    settings: &Settings,
 ) -> Result<Snapshot, Error> {
+    let local = settings.zone.to_datetime(now);
     let member = active_member(tx, caller, id)?;
     let products = tx.get_many(&PRODUCTS, &cart.lines.iter().map(|(product, _)| *product).collect::<Vec<_>>())?;
     let products = products.into_iter().zip(&cart.lines).map(|(product, (id, _))| {
@@ -274,13 +290,13 @@ fn read_snapshot(
     let mut automatic = Vec::new();
     for (offer, ()) in tx.scan(&AUTOMATIC_OFFERS, &Scan::all().limit(AUTOMATIC_OFFERS_MAX))? {
         if let Some(offer) = tx.get(&OFFERS, &offer)? {
-            let open = has_budget(tx, &offer)?;
-            automatic.push((offer, open));
+            let short = room::shortage(tx, &offer, id, local)?;
+            automatic.push((offer, short));
         }
     }
-    let coupons = read_coupons(tx, &member, cart.coupon, coupons_max)?;
+    let coupons = read_coupons(tx, &member, cart.coupon, local, settings.coupons_per_quote)?;
     Ok(Snapshot {
-        totals: facts::totals(tx, &member, today)?,
+        totals: facts::totals(tx, &member, day_number(now, &settings.zone))?,
         sealed: sealed_profile(tx, id)?,
         available: lots::available(tx, id, now)?,
         member,
@@ -295,8 +311,9 @@ fn read_coupons(
     tx: &mut Tx<'_>,
     member: &Member,
     named: Option<CouponId>,
+    local: DateTime,
     most: usize,
-) -> Result<Vec<(Coupon, Offer, bool)>, Error> {
+) -> Result<Vec<(Coupon, Offer, Option<Reason>)>, Error> {
     let mut ids: Vec<CouponId> = named.into_iter().collect();
     let in_hand = tx.scan(&COUPONS_OF_MEMBER, &Scan::prefix(&(member.id, true)).limit(most))?;
     ids.extend(in_hand.into_iter().map(|((_, _, id), ())| id).filter(|id| Some(*id) != named));
@@ -308,16 +325,10 @@ fn read_coupons(
             return Err(Error::CouponNotUsable { coupon: id, why: coupon.state.name() });
         }
         let offer = tx.get(&OFFERS, &coupon.offer)?.ok_or_else(|| Error::unknown("offer", coupon.offer))?;
-        let open = has_budget(tx, &offer)?;
-        coupons.push((coupon, offer, open));
+        let short = room::shortage(tx, &offer, member.id, local)?;
+        coupons.push((coupon, offer, short));
     }
     Ok(coupons)
-}
-
-/// Whether an offer has budget left, as far as can be told before the order is placed.
-fn has_budget(tx: &mut Tx<'_>, offer: &Offer) -> Result<bool, Error> {
-    let uses = offer.budget_uses.is_none() || counters::left(tx, CounterKey::OfferUses(offer.id))? > 0;
-    Ok(uses && (offer.budget_amount.is_none() || counters::left(tx, CounterKey::OfferAmount(offer.id))? > 0))
 }
 
 /// What can be said of a cart alone.

@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 
 use super::{
-    ATTEMPTS_MAX, expire_returned, give_budgets_back, give_stock_back, lot_of,
+    ATTEMPTS_MAX, expire_returned, give_limits_back, give_stock_back, lot_of,
     pay::{self, Known, Snapshot},
     prescription, return_coupon, rows, save_member, save_order,
     tier::{Judged, judge},
@@ -250,5 +250,5 @@ fn give_offers_back(tx: &mut Tx<'_>, order: &Order, now: Timestamp) -> Result<()
         }
     }
     let unshipped = order.shipped_at.is_none();
-    give_budgets_back(tx, order, |class| if class == OfferClass::Coupon { returned } else { unshipped })
+    give_limits_back(tx, order, |class| if class == OfferClass::Coupon { returned } else { unshipped })
 }

@@ -97,6 +97,16 @@ pub(in crate::service) fn forget(tx: &mut Tx<'_>, member: MemberId) -> Result<()
     Ok(())
 }
 
+/// The month a member was born in, if they said so.
+///
+/// # Errors
+///
+/// Those of the store.
+pub(in crate::service) fn birthday_month(tx: &mut Tx<'_>, member: MemberId) -> Result<Option<i8>, StoreError> {
+    let row = tx.get(&OCCASIONS, &(member, row_of(TimerKind::Birthday)))?;
+    Ok(row.and_then(|row| row.day).map(|(month, _)| month))
+}
+
 /// The timer's work.
 ///
 /// # Errors

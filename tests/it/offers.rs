@@ -1,0 +1,174 @@
+//! Offers and coupons over HTTP: limits, windows and validity, each by the row or rule it shows.
+
+use jiff::SignedDuration;
+use serde_json::{Value as Json, json};
+
+use crate::app::{TestApp, cart, cny, text};
+
+/// What an offer took off, in fen, and its first reason.
+fn outcome<'a>(quote: &'a Json, code: &str) -> (i64, &'a Json) {
+    let offers = quote["price"]["offers"].as_array().expect("offers");
+    let found = offers.iter().find(|offer| offer["code"] == code).unwrap_or_else(|| panic!("no {code} in {offers:#?}"));
+    (found["amount"]["minor"].as_i64().expect("an amount"), &found["reasons"][0])
+}
+
+/// An offer of one's own; its id.
+async fn define(app: &TestApp, code: &str, class: &str, terms: Json, more: Json) -> String {
+    let mut offer = json!({"code": code, "name_zh_cn": code, "name_en": code, "class": class, "terms": terms});
+    offer.as_object_mut().expect("an object").extend(more.as_object().expect("an object").clone());
+    text(&app.operator.post("/ops/v1/offers", offer).await.expect(201)["id"])
+}
+
+async fn delivered_quote(app: &TestApp, member: &str) -> Json {
+    let mut asked = cart(member, &["v"]);
+    asked["delivery_fee"] = cny(600);
+    app.shop.post("/v1/quotes", asked).await.expect(201)
+}
+
+async fn place(app: &TestApp, quote: &Json) -> Json {
+    app.shop.post("/v1/orders", json!({"quote": quote["id"]})).await.expect(201)
+}
+
+/// Moves the clock to an instant.
+async fn at(app: &TestApp, instant: &str) {
+    app.operator.put("/ops/v1/clock", json!({"now": instant})).await.expect(200);
+}
+
+/// One free delivery a month: the second one is paid, with both numbers; a cancellation gives it back, a month does.
+#[tokio::test]
+async fn c3_one_free_delivery_a_month() {
+    let app = TestApp::start().await;
+    let (one, other) = (app.member("m-1").await, app.member("m-2").await);
+    app.product("v", 10_000).await;
+    let limit = json!({"limits": [{"per": "member", "period": "month", "uses": 1}]});
+    define(&app, "free-delivery", "delivery", json!({"type": "free-delivery"}), limit).await;
+    let order = place(&app, &delivered_quote(&app, &one).await).await;
+    assert_eq!(order["price"]["payable"], cny(10_000));
+    let second = delivered_quote(&app, &one).await;
+    let (amount, reason) = outcome(&second, "free-delivery");
+    assert_eq!((amount, &reason["code"]), (0, &json!("member-limit")));
+    assert_eq!(reason["parameters"], json!([{"type": "integer", "value": 1}, {"type": "integer", "value": 1}]));
+    assert_eq!(outcome(&delivered_quote(&app, &other).await, "free-delivery").0, 600, "another member has their own");
+    app.step(&order, "cancellation").await;
+    let order = place(&app, &delivered_quote(&app, &one).await).await;
+    assert_eq!(order["price"]["payable"], cny(10_000), "given back");
+    app.pay(&order).await;
+    at(&app, "2026-03-31T15:59:00Z").await;
+    assert_eq!(outcome(&delivered_quote(&app, &one).await, "free-delivery").0, 0);
+    at(&app, "2026-03-31T16:00:00Z").await;
+    let april = place(&app, &delivered_quote(&app, &one).await).await;
+    assert_eq!(april["price"]["payable"], cny(10_000), "it is April in Shanghai");
+    // March's order comes back in April: that month has had its one.
+    app.step(&order, "cancellation").await;
+    assert_eq!(outcome(&delivered_quote(&app, &one).await, "free-delivery").0, 0);
+}
+
+/// A budget of a day: the order that finds it gone is priced without it, tells what is left and needed, and another day
+/// begins anew.
+#[tokio::test]
+async fn r14_a_budget_of_a_day_is_never_exceeded() {
+    let app = TestApp::start().await;
+    let (one, other) = (app.member("m-1").await, app.member("m-2").await);
+    app.product("v", 10_000).await;
+    let limit = json!({"limits": [{"per": "all", "period": "day", "amount": cny(1_500)}]});
+    define(&app, "daily", "promotion", json!({"type": "amount", "amount": 1_000}), limit).await;
+    let quotes = [app.quote(&one, &["v"]).await, app.quote(&other, &["v"]).await];
+    let order = place(&app, &quotes[0]).await;
+    let problem = app.shop.post("/v1/orders", json!({"quote": quotes[1]["id"]})).await.refused(409, "quote-changed");
+    let (amount, reason) = outcome(&problem["quote"], "daily");
+    assert_eq!((amount, &reason["code"]), (0, &json!("budget-gone")));
+    let words = text(&reason["text"]["en"]);
+    assert!(words.contains("5.00") && words.contains("10.00"), "{words}");
+    app.wait(SignedDuration::from_mins(31)).await;
+    let order = app.shop.get(&format!("/v1/orders/{}", text(&order["id"]))).await.expect(200);
+    assert_eq!(order["state"], "cancelled", "nobody paid");
+    place(&app, &app.quote(&other, &["v"]).await).await;
+    at(&app, "2026-03-01T16:00:00Z").await;
+    place(&app, &app.quote(&one, &["v"]).await).await;
+}
+
+/// Wednesday 20:00–22:00, the 15th, a season and the birthday month: closed says when it is open.
+#[tokio::test]
+async fn d1_windows_of_the_calendar() {
+    let app = TestApp::start().await;
+    let born = json!({"external_id": "m-1", "profile": {"birthday": "1990-04-15"}});
+    let member = text(&app.shop.post("/v1/members", born).await.expect(201)["id"]);
+    app.product("v", 10_000).await;
+    let yuan = || json!({"type": "amount", "amount": 100});
+    for (code, window) in [
+        ("evening", json!({"weekdays": [3], "from": "20:00", "to": "22:00"})),
+        ("fifteenth", json!({"days": [15]})),
+        ("flu", json!({"months": [11, 12, 1, 2]})),
+        ("birthday", json!({"birthday_month": true})),
+    ] {
+        define(&app, code, "promotion", yuan(), json!({"windows": [window]})).await;
+    }
+    let open = async |instant: &str| {
+        at(&app, instant).await;
+        let quote = app.quote(&member, &["v"]).await;
+        ["evening", "fifteenth", "flu", "birthday"].map(|code| outcome(&quote, code).0 == 100)
+    };
+    assert_eq!(open("2026-03-04T11:59:59Z").await, [false; 4]);
+    let quote = app.quote(&member, &["v"]).await;
+    let reason = outcome(&quote, "evening").1;
+    assert_eq!(reason["code"], "not-open");
+    assert_eq!(reason["parameters"][0]["value"], "2026-03-04 19:59 W3");
+    assert_eq!(reason["parameters"][1]["value"], "W3 20:00-22:00");
+    assert_eq!(open("2026-03-04T12:00:00Z").await, [true, false, false, false]);
+    assert_eq!(open("2026-03-04T14:00:00Z").await, [false; 4]);
+    assert_eq!(open("2026-03-14T16:00:00Z").await, [false, true, false, false]);
+    assert_eq!(open("2026-03-31T16:00:00Z").await, [false, false, false, true]);
+    assert_eq!(open("2026-11-03T12:00:00Z").await, [false, false, true, false]);
+    assert_eq!(open("2027-02-28T15:59:59Z").await, [false, false, true, false]);
+    assert_eq!(open("2027-02-28T16:00:00Z").await, [false; 4]);
+}
+
+/// What is wrong with limits, windows and validity is named, all at once.
+#[tokio::test]
+async fn d1_every_wrong_limit_and_window_is_named() {
+    let app = TestApp::start().await;
+    let mut offer = json!({
+        "code": "wrong", "name_zh_cn": "x", "name_en": "x", "class": "promotion",
+        "terms": {"type": "amount", "amount": 100}, "valid_days": 1, "valid_hours": 1,
+        "limits": [{"per": "all", "period": "day"}], "windows": [{"from": "25:00"}],
+    });
+    let pointers = |problem: Json| -> Vec<String> {
+        problem["errors"].as_array().expect("errors").iter().map(|error| text(&error["pointer"])).collect()
+    };
+    let problem = app.operator.post("/ops/v1/offers", offer.clone()).await.refused(422, "invalid-request");
+    assert_eq!(pointers(problem), ["/limits/0", "/windows/0/from", "/valid_days"]);
+    offer["valid_hours"] = Json::Null;
+    offer["limits"] = json!([
+        {"per": "all", "period": "ever", "uses": 5}, {"per": "member", "period": "day", "uses": 0},
+        {"per": "member", "period": "day", "uses": 1}, {"per": "member", "period": "day", "issues": 1},
+    ]);
+    offer["windows"] = json!([{"weekdays": [8], "days": [1, 1], "from": "22:00", "to": "02:00"}]);
+    let problem = app.operator.post("/ops/v1/offers", offer).await.refused(422, "invalid-request");
+    let expected =
+        ["/limits/0", "/limits/1", "/limits/2", "/limits/3", "/windows/0/weekdays", "/windows/0/days", "/windows/0/to"];
+    assert_eq!(pointers(problem), expected);
+}
+
+/// A coupon that dies at 23:59:59 of the day or month of its issue in Shanghai, one of so many hours.
+#[tokio::test]
+async fn r7_coupons_die_at_the_end_of_the_day() {
+    let app = TestApp::start().await;
+    let member = app.member("m-1").await;
+    let yuan = || json!({"type": "amount", "amount": 100});
+    for (code, valid, dies) in [
+        ("month", json!({"valid_until": "end-of-month"}), "2026-03-31T15:59:59Z"),
+        ("hours", json!({"valid_hours": 36}), "2026-03-02T16:00:00Z"),
+        ("day", json!({"valid_until": "end-of-day"}), "2026-03-01T15:59:59Z"),
+    ] {
+        let offer = define(&app, code, "coupon", yuan(), valid).await;
+        let coupon = app.coupon(&offer, &member).await;
+        let path = format!("/v1/coupons/{coupon}");
+        assert_eq!(app.shop.get(&path).await.expect(200)["expires_at"], dies, "{code}");
+        if code == "day" {
+            at(&app, "2026-03-01T15:59:58Z").await;
+            assert_eq!(app.shop.get(&path).await.expect(200)["state"], "issued");
+            at(&app, "2026-03-01T15:59:59Z").await;
+            assert_eq!(app.shop.get(&path).await.expect(200)["state"], "expired");
+        }
+    }
+}
