@@ -21,5 +21,6 @@ mod shop;
 mod store_crash;
 mod swaps;
 mod tidy;
+mod tiers;
 mod touches_crash;
 mod vendor;

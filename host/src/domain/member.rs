@@ -118,6 +118,29 @@ pub struct HeldTier {
     /// What moved the member there.
     #[n(3)]
     pub cause: TierCause,
+    /// Held although the rule gives a lower one, for a while.
+    #[n(4)]
+    pub kept: Option<KeptTier>,
+}
+
+/// A tier that is kept by one who no longer qualifies.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+pub struct KeptTier {
+    /// The tier that the rule gives instead.
+    #[n(0)]
+    pub to: Code,
+    /// The release that gives it.
+    #[n(1)]
+    pub release: u64,
+    /// Since when.
+    #[cbor(n(2), with = "super::cbor::instant")]
+    pub since: Timestamp,
+    /// Until when the tier is kept.
+    #[cbor(n(3), with = "super::cbor::instant")]
+    pub until: Timestamp,
+    /// What took it away.
+    #[n(4)]
+    pub cause: TierCause,
 }
 
 /// Whether a member takes part.

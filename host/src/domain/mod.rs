@@ -12,6 +12,7 @@ pub mod order;
 pub mod points;
 pub mod prescription;
 pub mod product;
+pub mod programme;
 pub mod rule;
 pub mod score;
 pub mod service_hours;

@@ -133,6 +133,39 @@ pub enum What {
     /// Its time is over before all of it was bought.
     #[n(33)]
     PrescriptionExpired(#[n(0)] PrescriptionId),
+    /// A tier is lost soon, unless the member qualifies again.
+    #[n(60)]
+    TierAtRisk {
+        /// The tier held.
+        #[n(0)]
+        tier: String,
+        /// The one that comes instead.
+        #[n(1)]
+        to: String,
+        /// The first day without it, in days since 1970-01-01 in the deployment's zone.
+        #[n(2)]
+        on: i32,
+    },
+    /// It is time to renew a tier that is lost soon; coupons come with it where the programme says so.
+    #[n(61)]
+    TierRenewal {
+        /// The tier held.
+        #[n(0)]
+        tier: String,
+        /// The first day without it, in days since 1970-01-01 in the deployment's zone.
+        #[n(1)]
+        on: i32,
+    },
+    /// Was given what reaching a tier brings.
+    #[n(62)]
+    TierGift {
+        /// The tier.
+        #[n(0)]
+        tier: String,
+        /// Points, of which some gifts have none.
+        #[n(1)]
+        points: Points,
+    },
     /// Gave a consent, or took one back.
     #[n(40)]
     ConsentChanged {
@@ -150,7 +183,7 @@ pub enum What {
 
 impl What {
     /// Every name.
-    pub const NAMES: [&str; 24] = [
+    pub const NAMES: [&str; 27] = [
         "registered",
         "updated",
         "erased",
@@ -175,6 +208,9 @@ impl What {
         "prescription-approved",
         "prescription-rejected",
         "prescription-expired",
+        "tier-at-risk",
+        "tier-renewal",
+        "tier-gift",
     ];
 
     /// The name used in the API.
@@ -204,6 +240,9 @@ impl What {
             Self::PrescriptionApproved(_) => 21,
             Self::PrescriptionRejected(_) => 22,
             Self::PrescriptionExpired(_) => 23,
+            Self::TierAtRisk { .. } => 24,
+            Self::TierRenewal { .. } => 25,
+            Self::TierGift { .. } => 26,
         };
         Self::NAMES[index]
     }

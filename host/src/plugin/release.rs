@@ -31,7 +31,7 @@ use super::{
 };
 use crate::domain::{
     channel::{ChannelTraits, Incoming, Message, Received},
-    fact::{Facts, Value},
+    fact::{Fact, Facts, Value},
     guard::{Draft, Finding},
     money::Points,
     rule::{Activity, Award, CartSubject, Code, Kind, Proposal, Tier, TierSubject, Verdict},
@@ -216,6 +216,13 @@ impl Release {
     /// The tiers that a tier rule can give, lowest first; empty for other kinds.
     pub fn tiers(&self) -> &Arc<[Tier]> {
         &self.core.tiers
+    }
+
+    /// Whether calls pass this fact: wanted by the plugin and granted to the release.
+    pub fn sees(&self, fact: &Fact) -> bool {
+        let picks = &self.core.picks;
+        let (subject, line, candidate) = (&picks.subject, &picks.line, &picks.candidate);
+        subject.iter().chain(line).chain(candidate).flatten().any(|picked| *picked == fact)
     }
 
     /// What it did so far.

@@ -54,10 +54,22 @@ pub enum TimerKind {
     /// The time of a prescription is over.
     #[n(20)]
     PrescriptionExpires = 20,
+    /// A tier that was kept for a while falls.
+    #[n(50)]
+    TierEnds = 50,
+    /// Say that a tier is lost soon.
+    #[n(51)]
+    TierNotice = 51,
+    /// Say that a tier should be renewed.
+    #[n(52)]
+    TierRenewal = 52,
+    /// Give what reaching a tier brings.
+    #[n(53)]
+    TierGift = 53,
 }
 
 impl TimerKind {
-    const ALL: [Self; 9] = [
+    const ALL: [Self; 13] = [
         Self::UnpaidOrder,
         Self::ActivatePoints,
         Self::ExpirePoints,
@@ -67,6 +79,10 @@ impl TimerKind {
         Self::Birthday,
         Self::Anniversary,
         Self::PrescriptionExpires,
+        Self::TierEnds,
+        Self::TierNotice,
+        Self::TierRenewal,
+        Self::TierGift,
     ];
 
     /// The name that operators see.
@@ -81,6 +97,10 @@ impl TimerKind {
             Self::Birthday => "birthday",
             Self::Anniversary => "anniversary",
             Self::PrescriptionExpires => "prescription-expires",
+            Self::TierEnds => "tier-ends",
+            Self::TierNotice => "tier-notice",
+            Self::TierRenewal => "tier-renewal",
+            Self::TierGift => "tier-gift",
         }
     }
 }

@@ -7,7 +7,7 @@ use jiff::{SignedDuration, Timestamp, civil::Date};
 use super::{
     Caller, Done, Error, Idempotency, Page, PageRequest, Services, Settings, members,
     offers::{self, room},
-    tables::{COUPONS, COUPONS_BY_EXTERNAL_ID, COUPONS_ISSUED, COUPONS_OF_MEMBER},
+    tables::{COUPONS, COUPONS_BY_EXTERNAL_ID, COUPONS_ISSUED, COUPONS_OF_MEMBER, OFFERS},
     timers::{notice, occasions},
 };
 use crate::{
@@ -163,9 +163,39 @@ pub(super) fn issue_triggered(
     now: Timestamp,
     settings: &Settings,
 ) -> Result<Vec<What>, Error> {
-    let mut happened = Vec::new();
-    for offer in offers::triggered(tx, trigger)? {
-        let id = CouponId::from_bits(first.to_bits().wrapping_add(happened.len() as u128));
+    let offers = offers::triggered(tx, trigger)?;
+    let issued = issue_all(tx, member, offers, first, now, settings)?;
+    Ok(issued.into_iter().map(What::CouponIssued).collect())
+}
+
+/// Issues a coupon of each of these offers that has one to give; which. As [`issue_triggered`] in all else.
+///
+/// # Errors
+///
+/// Those of the store.
+pub(super) fn issue_named(
+    tx: &mut Tx<'_>,
+    member: &Member,
+    named: &[OfferId],
+    first: CouponId,
+    now: Timestamp,
+    settings: &Settings,
+) -> Result<Vec<CouponId>, Error> {
+    let offers = tx.get_many(&OFFERS, named)?;
+    issue_all(tx, member, offers.into_iter().flatten(), first, now, settings)
+}
+
+fn issue_all(
+    tx: &mut Tx<'_>,
+    member: &Member,
+    offers: impl IntoIterator<Item = Offer>,
+    first: CouponId,
+    now: Timestamp,
+    settings: &Settings,
+) -> Result<Vec<CouponId>, Error> {
+    let mut issued = Vec::new();
+    for offer in offers {
+        let id = CouponId::from_bits(first.to_bits().wrapping_add(issued.len() as u128));
         let coupon = Coupon {
             id,
             offer: offer.id,
@@ -177,13 +207,13 @@ pub(super) fn issue_triggered(
             expires_at: expiry(&offer, now, settings),
         };
         match put_issued(tx, &offer, &coupon, settings) {
-            Ok(()) => happened.push(What::CouponIssued(id)),
+            Ok(()) => issued.push(id),
             // Not begun, ended, or the member has had their share: the day comes without it.
             Err(Error::NotIssuable { .. }) => {}
             Err(error) => return Err(error),
         }
     }
-    Ok(happened)
+    Ok(issued)
 }
 
 /// Writes a coupon that a member is issued now, with its timers.

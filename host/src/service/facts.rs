@@ -46,6 +46,15 @@ impl Totals {
             ..self
         })
     }
+
+    /// Sets the facts that say it.
+    pub(super) fn tell(&self, facts: &mut Facts) {
+        facts.set(&fact::MEMBER_LIFETIME_NET_SPEND, self.lifetime_net_spend.into());
+        facts.set(&fact::MEMBER_YEAR_NET_SPEND, self.year_net_spend.into());
+        facts.set(&fact::MEMBER_LIFETIME_PAID_ORDERS, self.lifetime_paid_orders.into());
+        facts.set(&fact::MEMBER_YEAR_PAID_ORDERS, self.year_paid_orders.into());
+        facts.set(&fact::MEMBER_YEAR_INTERACTIONS, self.year_interactions.into());
+    }
 }
 
 /// The day an instant falls on in a zone, in days since 1970-01-01.
@@ -67,17 +76,22 @@ pub(super) fn date_of(day: i32) -> Date {
 pub(super) fn totals(tx: &mut Tx<'_>, member: &Member, today: i32) -> Result<Totals, Error> {
     let days =
         Scan::prefix(&member.id).from(&(member.id, today - YEAR_DAYS + 1)).limit(YEAR_DAYS.unsigned_abs() as usize);
-    let mut totals = Totals {
-        lifetime_net_spend: member.lifetime_net_spend,
-        lifetime_paid_orders: i64::from(member.lifetime_paid_orders),
-        ..Totals::default()
-    };
+    let mut totals = lifetime(member);
     for (_, day) in tx.scan(&DAY_TOTALS, &days)? {
         totals.year_net_spend = totals.year_net_spend.plus(day.net_spend)?;
         totals.year_paid_orders += i64::from(day.paid_orders);
         totals.year_interactions += i64::from(day.interactions);
     }
     Ok(totals)
+}
+
+/// What a member did ever; nothing of the last year.
+pub(super) fn lifetime(member: &Member) -> Totals {
+    Totals {
+        lifetime_net_spend: member.lifetime_net_spend,
+        lifetime_paid_orders: i64::from(member.lifetime_paid_orders),
+        ..Totals::default()
+    }
 }
 
 /// Changes one day of a member.
@@ -126,21 +140,22 @@ impl Services {
         tier: Option<&Tier>,
         as_of: Timestamp,
     ) -> Facts {
+        let mut facts = self.tier_and_calendar(tier.map_or(&*member.tier.code, |tier| &*tier.code), tier, as_of);
+        totals.tell(&mut facts);
+        facts.set(&fact::MEMBER_TENURE_MONTHS, self.tenure_months(member, as_of).into());
+        facts.set(&fact::MEMBER_BIRTHDAY_MONTH, self.birthday_month(birthday, as_of));
+        facts
+    }
+
+    /// The facts that all members of a tier share at an instant.
+    pub(super) fn tier_and_calendar(&self, code: &str, tier: Option<&Tier>, as_of: Timestamp) -> Facts {
         let now = self.settings.zone.to_datetime(as_of);
         let minute = i64::from(now.hour()) * 60 + i64::from(now.minute());
-        let birthday_month = birthday.map_or(Value::Absent, |date| Value::Flag(date.month() == now.month()));
         let (discount, points, birthday_points) = tier.map_or_else(Default::default, |tier| {
             (tier.discount.into(), tier.points_multiplier.into(), tier.birthday_points_multiplier.into())
         });
         Facts::of(Scope::Subject)
-            .with(&fact::MEMBER_TIER, tier.map_or(&*member.tier.code, |tier| &*tier.code).into())
-            .with(&fact::MEMBER_TENURE_MONTHS, self.tenure_months(member, as_of).into())
-            .with(&fact::MEMBER_LIFETIME_NET_SPEND, totals.lifetime_net_spend.into())
-            .with(&fact::MEMBER_YEAR_NET_SPEND, totals.year_net_spend.into())
-            .with(&fact::MEMBER_LIFETIME_PAID_ORDERS, totals.lifetime_paid_orders.into())
-            .with(&fact::MEMBER_YEAR_PAID_ORDERS, totals.year_paid_orders.into())
-            .with(&fact::MEMBER_YEAR_INTERACTIONS, totals.year_interactions.into())
-            .with(&fact::MEMBER_BIRTHDAY_MONTH, birthday_month)
+            .with(&fact::MEMBER_TIER, code.into())
             .with(&fact::TIER_DISCOUNT, discount)
             .with(&fact::TIER_POINTS_MULTIPLIER, points)
             .with(&fact::TIER_BIRTHDAY_POINTS_MULTIPLIER, birthday_points)
@@ -150,8 +165,14 @@ impl Services {
             .with(&fact::CALENDAR_MINUTE, minute.into())
     }
 
+    /// Whether it is the birthday month; absent where the birthday is not known.
+    pub(super) fn birthday_month(&self, birthday: Option<Date>, as_of: Timestamp) -> Value {
+        let month = self.settings.zone.to_datetime(as_of).month();
+        birthday.map_or(Value::Absent, |date| Value::Flag(date.month() == month))
+    }
+
     /// Full months since registration, in the deployment's zone.
-    fn tenure_months(&self, member: &Member, as_of: Timestamp) -> i64 {
+    pub(super) fn tenure_months(&self, member: &Member, as_of: Timestamp) -> i64 {
         let (joined, now) =
             (member.registered_at.to_zoned(self.settings.zone.clone()), as_of.to_zoned(self.settings.zone.clone()));
         now.since((jiff::Unit::Month, &joined)).map_or(0, |span| i64::from(span.get_months()).max(0))

@@ -235,7 +235,7 @@ impl Services {
             registered_at: now,
             state: MemberState::Active,
             revision: Revision::FIRST,
-            tier: HeldTier { code, release, since: now, cause: TierCause::Registered },
+            tier: HeldTier { code, release, since: now, cause: TierCause::Registered, kept: None },
             self_patient: self.ids.unordered(),
             lifetime_net_spend: Money::ZERO,
             lifetime_paid_orders: 0,

@@ -27,6 +27,7 @@ pub mod releases;
 pub mod rules;
 pub mod settings;
 pub mod tables;
+pub mod tiers;
 pub mod timers;
 pub mod verify;
 

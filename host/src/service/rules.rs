@@ -8,7 +8,7 @@ use std::{
     sync::{Arc, RwLock},
 };
 
-use jiff::Timestamp;
+use jiff::{Timestamp, tz::TimeZone};
 
 use super::{Error, Services};
 use crate::{
@@ -70,6 +70,11 @@ pub(super) struct Rules<'a> {
 impl<'a> Rules<'a> {
     pub(super) fn new(services: &'a Services) -> Self {
         Self { services, pinned: Vec::new(), calls: Vec::new() }
+    }
+
+    /// The zone of the deployment's calendar.
+    pub(super) fn zone(&self) -> &'a TimeZone {
+        &self.services.settings.zone
     }
 
     /// The release that this decision asks in a slot.

@@ -7,6 +7,7 @@ use super::{
     idempotency::Used,
     keys::{ApiKey, KeyHash, Partner},
     releases::{ActiveRelease, StoredModule, StoredRelease},
+    tiers::{ProgrammeRow, TierGift},
     timers::{OccasionRow, TierDigest},
 };
 use crate::{
@@ -41,6 +42,13 @@ pub const OCCASIONS: Table<(MemberId, u8), OccasionRow> = Table::new(135, "occas
 pub const TIER_DIGESTS: Table<(Timestamp, u64), TierDigest> = Table::new(136, "tier-digests.v1");
 /// The days, since 1970-01-01 in the deployment's zone, of which a member was told that points die then.
 pub const POINTS_NOTICES: Table<(MemberId, i32), ()> = Table::new(128, "points-notices.v1");
+
+/// The tier programme by version: the last one counts.
+pub const TIER_PROGRAMMES: Table<u64, ProgrammeRow> = Table::new(140, "tier-programmes.v1");
+/// The period in which a member was last told that a tier is lost soon (0) and nudged to renew it (1): its first day.
+pub const TIER_TOLD: Table<(MemberId, u8), i32> = Table::new(141, "tier-told.v1");
+/// Gifts for reaching a tier, by member, tier and the first day of the period.
+pub const TIER_GIFTS: Table<(MemberId, String, i32), TierGift> = Table::new(142, "tier-gifts.v1");
 
 /// The catalogue.
 pub const PRODUCTS: Table<ProductId, Product> = Table::new(24, "products.v1");

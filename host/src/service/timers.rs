@@ -21,6 +21,7 @@ use jiff::Timestamp;
 use super::{
     Error, Services, Settings, order, prescriptions,
     tables::{MEMBERS, PLACED_QUOTES, QUOTES},
+    tiers::{gifts, keep},
 };
 use crate::{
     events::{self, What},
@@ -120,6 +121,11 @@ fn fire(
     first_coupon: CouponId,
 ) -> Result<(), Error> {
     match key.kind {
+        TimerKind::TierEnds => keep::end(tx, MemberId::from_bits(key.subject), now),
+        TimerKind::TierNotice | TimerKind::TierRenewal => {
+            keep::tell(tx, key.kind, MemberId::from_bits(key.subject), now, settings, first_coupon)
+        }
+        TimerKind::TierGift => gifts::give(tx, MemberId::from_bits(key.subject), now, settings, first_coupon),
         TimerKind::UnpaidOrder => order::cancel_unpaid(tx, Id::from_bits(key.subject), now),
         TimerKind::ActivatePoints => order::activate_points(tx, Id::from_bits(key.subject), now, settings).map(drop),
         TimerKind::ExpirePoints => expire_points(tx, MemberId::from_bits(key.subject), now),

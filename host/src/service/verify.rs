@@ -14,6 +14,8 @@ use super::tables::{
     TRIGGERED_OFFERS,
 };
 use super::tables::{PAPERS, PRESCRIPTIONS, PRESCRIPTIONS_BY_EXTERNAL_ID, PRESCRIPTIONS_OF_PATIENT, REVIEW_QUEUE};
+use super::tables::{TIER_GIFTS, TIER_PROGRAMMES, TIER_TOLD};
+use super::tiers::GiftState;
 use crate::{
     domain::{
         member::{Member, MemberState},
@@ -76,6 +78,7 @@ pub async fn references(store: &Store, vault: Option<&Arc<Vault>>) -> Result<Ref
     members(store, vault.cloned(), &mut report).await?;
     catalogue(store, &mut report).await?;
     coupons(store, &mut report).await?;
+    tiers(store, &mut report).await?;
     orders(store, &mut report).await?;
     prescriptions(store, &mut report).await?;
     deployment(store, &mut report).await?;
@@ -283,6 +286,33 @@ async fn coupons(store: &Store, report: &mut ReferencesReport) -> Result<(), Sto
     .await
 }
 
+/// The programme of tiers, and what members were told and given by it.
+async fn tiers(store: &Store, report: &mut ReferencesReport) -> Result<(), StoreError> {
+    each(store, report, TIER_PROGRAMMES, |tx, version, row, problems| {
+        let programme = &row.programme;
+        if programme.version.get() != *version {
+            problems.push(format!("version {version} calls itself {}", programme.version.get()));
+        }
+        let named = programme.tiers.iter().flat_map(|tier| tier.gift_offers.iter().chain(&tier.entitlements));
+        let who = format!("version {version}");
+        named.chain(&programme.renewal_offers).try_for_each(|id| must_have(tx, &OFFERS, id, &who, problems))
+    })
+    .await?;
+    each(store, report, TIER_TOLD, |tx, (member, _), _, problems| must_have(tx, &MEMBERS, member, member, problems))
+        .await?;
+    each(store, report, TIER_GIFTS, |tx, (member, ..), gift, problems| {
+        must_have(tx, &MEMBERS, member, member, problems)?;
+        match &gift.state {
+            GiftState::Waiting { order: Some(order) } => must_have(tx, &ORDERS, order, member, problems),
+            GiftState::Given { coupons, .. } => {
+                coupons.iter().try_for_each(|id| must_have(tx, &COUPONS, id, member, problems))
+            }
+            GiftState::Waiting { order: None } | GiftState::Lapsed => Ok(()),
+        }
+    })
+    .await
+}
+
 async fn orders(store: &Store, report: &mut ReferencesReport) -> Result<(), StoreError> {
     each(store, report, ORDERS, |tx, id, order, problems| {
         must_have(tx, &MEMBERS, &order.member, id, problems)?;
@@ -387,9 +417,14 @@ fn timer_refers(tx: &mut Tx<'_>, key: &TimerKey, problems: &mut Problems) -> Res
         TimerKind::PrescriptionExpires => {
             must_have(tx, &PRESCRIPTIONS, &PrescriptionId::from_bits(key.subject), who, problems)
         }
-        TimerKind::ExpirePoints | TimerKind::NoticePoints | TimerKind::Birthday | TimerKind::Anniversary => {
-            must_have(tx, &MEMBERS, &MemberId::from_bits(key.subject), who, problems)
-        }
+        TimerKind::ExpirePoints
+        | TimerKind::NoticePoints
+        | TimerKind::Birthday
+        | TimerKind::Anniversary
+        | TimerKind::TierEnds
+        | TimerKind::TierNotice
+        | TimerKind::TierRenewal
+        | TimerKind::TierGift => must_have(tx, &MEMBERS, &MemberId::from_bits(key.subject), who, problems),
     }
 }
 

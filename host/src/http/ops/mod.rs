@@ -12,6 +12,7 @@ mod slots;
 mod status;
 mod suppressions;
 mod templates;
+mod tiers;
 mod touches;
 
 use utoipa_axum::router::OpenApiRouter;
@@ -23,6 +24,7 @@ pub(super) fn routes() -> OpenApiRouter<Api> {
     OpenApiRouter::new()
         .merge(offers::routes())
         .merge(prescriptions::routes())
+        .merge(tiers::routes())
         .merge(modules::routes())
         .merge(slots::routes())
         .merge(keys::routes())

@@ -10,6 +10,7 @@ mod prescriptions;
 mod products;
 mod quotes;
 mod recommendations;
+mod tiers;
 mod touches;
 
 use utoipa_axum::router::OpenApiRouter;
@@ -23,6 +24,7 @@ pub(super) fn routes() -> OpenApiRouter<Api> {
         .merge(patients::routes())
         .merge(points::routes())
         .merge(prescriptions::routes())
+        .merge(tiers::routes())
         .merge(products::routes())
         .merge(coupons::routes())
         .merge(quotes::routes())

@@ -19,6 +19,7 @@ mod recommendation;
 pub(crate) mod schedule;
 pub(crate) mod schema;
 pub(crate) mod status;
+mod tier;
 mod touch;
 
 use serde::Serialize;
@@ -36,6 +37,7 @@ pub(crate) use self::{
     reason::{Show, Texts},
     recommendation::RecommendationsView,
     status::{LedgerView, StatsView, VerifiedView},
+    tier::{EvaluationView, ProgrammeView, ServiceView, StandingView},
     touch::{
         AskedView, ConsentView, ConsentsView, RenderedView, SuppressedAddressView, SuppressedMemberView, TemplateView,
         TotalsView, TouchView, VariantView,

@@ -45,9 +45,9 @@ pub(crate) struct ReasonView {
 #[schema(as = Text)]
 pub(crate) struct TextView {
     /// Simplified Chinese.
-    zh_cn: String,
+    pub(super) zh_cn: String,
     /// English.
-    en: String,
+    pub(super) en: String,
 }
 
 /// A parameter of a reason, by its type.
@@ -111,7 +111,7 @@ impl Show<'_> {
         }
     }
 
-    fn in_words(&self, parameter: &Parameter) -> String {
+    pub(super) fn in_words(&self, parameter: &Parameter) -> String {
         match parameter {
             Parameter::Integer(value) => value.to_string(),
             Parameter::Money(amount) if self.currency.as_str() == "CNY" => format!("¥{amount}"),

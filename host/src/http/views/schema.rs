@@ -26,6 +26,7 @@ choices! {
     consent_purpose: "health-data" "personalisation" "retargeting" "marketing" "device-readings" "third-party-sharing" "community" "guardian";
     coupon_state: "issued" "held" "redeemed" "expired" "revoked";
     entry_cause: "earned" "activated" "held" "released" "spent" "restored" "clawed-back" "expired" "adjusted" "opening";
+    falls: "now" "period-end";
     funder: "platform" "brand" "pharmacy";
     job_state: "running" "done" "given-up";
     kind: "tier-rule" "earning-rule" "coupon-policy" "scorer" "content-guard" "channel";
@@ -61,7 +62,7 @@ mod tests {
 
     use super::*;
     use crate::{
-        domain::{limit, member, offer, order, points, prescription, product, score, touch},
+        domain::{limit, member, offer, order, points, prescription, product, programme, score, touch},
         reach::{suppression::Cause, template::Approval},
     };
 
@@ -102,5 +103,6 @@ mod tests {
         check::<offer::Trigger>("trigger");
         check::<limit::Period>("limit_period");
         check::<limit::Whose>("limit_whose");
+        check::<programme::Falls>("falls");
     }
 }

@@ -23,6 +23,7 @@ use jiff::{SignedDuration, Timestamp, ToSpan as _, tz::TimeZone};
 use super::{
     Caller, Error, Page, PageRequest, Services, Settings,
     tables::{COUPONS, COUPONS_OF_MEMBER, MEMBERS, OFFERS, ORDERS_BY_EXTERNAL_ID, ORDERS_OF_MEMBER, RESERVATIONS},
+    tiers::gifts,
     timers::notice,
 };
 use crate::{
@@ -157,8 +158,10 @@ fn lot_of(order: &Order, zone: &TimeZone) -> Option<LotKey> {
     Some(LotKey { expires_at: expires.timestamp(), origin: LotOrigin(order.id.to_bits()) })
 }
 
-/// Sets the timer that makes an order's points spendable, if it has earned any and has arrived.
+/// Sets the timers of what an order brings once it was paid and has arrived: of its points, if it has earned any, and of
+/// the gift of a tier that it reached.
 fn schedule_activation(tx: &mut Tx<'_>, order: &Order) -> Result<(), Error> {
+    gifts::arrived(tx, order)?;
     if let Some(at) = activates_at(order) {
         scheduler::schedule(tx, TimerKey::new(at, TimerKind::ActivatePoints, order.id))?;
     }

@@ -1,12 +1,14 @@
 //! A payment captures the hold, earns points and may move the tier.
 
+use std::sync::Arc;
+
 use jiff::Timestamp;
 
 use super::{
     ATTEMPTS_MAX, any_member, move_coupon,
     prescription::require_decided,
     require, rows, save_member, save_order, schedule_activation, seen_order,
-    tier::{Judged, judge},
+    tier::{Judge, Judged, judge},
 };
 use crate::{
     domain::{
@@ -15,6 +17,7 @@ use crate::{
         money::{Money, Points},
         offer::CouponState,
         order::{Earning, Order, OrderState, Payment, PaymentMethod},
+        programme::Programme,
         rule::{Activity, Kind},
     },
     events::{self, What},
@@ -23,9 +26,10 @@ use crate::{
     pricing::priced_line_facts,
     scheduler::{self, TimerKey, TimerKind},
     service::{
-        Caller, Done, Error, Idempotency, Services,
+        Caller, Done, Error, Idempotency, Services, Settings,
         facts::{self, Totals, change_day, day_number, sealed_profile},
         rules::{EARNING_SLOT, Rules},
+        tiers,
     },
     store::Tx,
 };
@@ -47,6 +51,7 @@ pub(super) struct Snapshot {
     pub(super) member: Member,
     pub(super) sealed: Option<Vec<u8>>,
     pub(super) totals: Totals,
+    pub(super) programme: Programme,
 }
 
 /// What a step finds when it begins: its own answer of before, or what there is to judge.
@@ -61,7 +66,9 @@ struct Change {
     order: Order,
     member: Member,
     day: i32,
-    tier_moved: Option<(String, String)>,
+    judged: Judged,
+    now: Timestamp,
+    settings: Arc<Settings>,
 }
 
 impl Services {
@@ -122,7 +129,7 @@ impl Services {
         now: Timestamp,
         day: i32,
     ) -> Result<Change, Error> {
-        let Snapshot { mut order, mut member, sealed, totals } = snapshot;
+        let Snapshot { mut order, mut member, sealed, totals, programme } = snapshot;
         let mut rules = Rules::new(self);
         let tier = rules.held_tier(&member)?;
         let birthday = self.open_profile(member.id, sealed.as_deref())?.birthday;
@@ -141,7 +148,8 @@ impl Services {
         let facts = activity.facts.clone();
         let award = rules.earn(activity).await?;
         let release = rules.named(EARNING_SLOT, Kind::EarningRule)?;
-        let Judged { tier, moved } = judge(&mut rules, &member, before, after, now, TierCause::Paid).await?;
+        let asked = Judge { member: &member, programme: &programme, now, cause: TierCause::Paid };
+        let judged = judge(&mut rules, asked, before, after).await?;
         rules.record(decision, now, member.id)?;
         order.earning = award.filter(|award| award.points > Points::ZERO).map(|award| Earning {
             points: award.points,
@@ -158,11 +166,10 @@ impl Services {
         if order.state == OrderState::Placed {
             order.state = OrderState::Paid;
         }
-        let tier_moved = moved.then(|| (member.tier.code.to_string(), tier.code.to_string()));
-        member.tier = tier;
+        member.tier = judged.tier.clone();
         member.lifetime_net_spend = totals.lifetime_net_spend;
         member.lifetime_paid_orders += 1;
-        Ok(Change { order, member, day, tier_moved })
+        Ok(Change { order, member, day, judged, now, settings: Arc::clone(&self.settings) })
     }
 }
 
@@ -194,7 +201,8 @@ pub(super) fn read_snapshot(
     let order = seen_order(tx, caller, id)?;
     let member = any_member(tx, order.member)?;
     let (totals, sealed) = (facts::totals(tx, &member, day)?, sealed_profile(tx, member.id)?);
-    Ok(Known::Snapshot(Box::new(Snapshot { order, member, sealed, totals })))
+    let programme = tiers::current(tx)?;
+    Ok(Known::Snapshot(Box::new(Snapshot { order, member, sealed, totals, programme })))
 }
 
 fn check(order: &Order, ask: &PayOrder) -> Result<(), Error> {
@@ -231,9 +239,8 @@ fn commit(tx: &mut Tx<'_>, change: &Change) -> Result<Order, Error> {
     })?;
     save_order(tx, &mut order)?;
     save_member(tx, &mut member)?;
+    let moved = tiers::settle(tx, member.id, &change.judged, Some(order.id), change.now, &change.settings)?;
     schedule_activation(tx, &order)?;
-    let cause = member.tier.cause;
-    let moved = change.tier_moved.clone().map(|(from, to)| What::TierChanged { from, to, cause });
     events::append(tx, member.id, [What::OrderPaid(order.id)].into_iter().chain(moved))?;
     Ok(order)
 }

@@ -1,12 +1,14 @@
 //! Goods come back: money and points by the shares fixed at commit, earned points and the tier by what stays paid.
 
+use std::sync::Arc;
+
 use jiff::Timestamp;
 
 use super::{
     ATTEMPTS_MAX, expire_returned, give_limits_back, give_stock_back, lot_of,
     pay::{self, Known, Snapshot},
     prescription, return_coupon, rows, save_member, save_order,
-    tier::{Judged, judge},
+    tier::{Judge, Judged, judge},
 };
 use crate::{
     domain::{
@@ -20,10 +22,11 @@ use crate::{
     ledger::lots,
     pricing::refund::{self, RefundPlan},
     service::{
-        Caller, Done, Error, Idempotency, Services,
+        Caller, Done, Error, Idempotency, Services, Settings,
         facts::{self, change_day, day_number},
         rules::Rules,
         tables::{COUPONS, OFFERS},
+        tiers,
     },
     store::Tx,
 };
@@ -49,7 +52,8 @@ struct Change {
     claw_back: Points,
     paid_day: i32,
     cancel: bool,
-    tier_moved: Option<(String, String)>,
+    judged: Judged,
+    settings: Arc<Settings>,
     own_lot: Option<crate::domain::points::LotKey>,
     now: Timestamp,
 }
@@ -109,7 +113,7 @@ impl Services {
         now: Timestamp,
         today: i32,
     ) -> Result<Change, Error> {
-        let Snapshot { order, mut member, sealed, totals } = snapshot;
+        let Snapshot { order, mut member, sealed, totals, programme } = snapshot;
         let mut rules = Rules::new(self);
         let tier = rules.held_tier(&member)?;
         let birthday = self.open_profile(member.id, sealed.as_deref())?.birthday;
@@ -119,16 +123,31 @@ impl Services {
         let totals = totals.less(&plan, paid_day > today - facts::YEAR_DAYS)?;
         let after = self.member_facts(&member, birthday, &totals, Some(&tier), now);
         let claw_back = self.due_back(&mut rules, &order, &plan, paid_at).await?;
-        let Judged { tier, moved } = judge(&mut rules, &member, before, after, now, TierCause::Refunded).await?;
+        let asked = Judge { member: &member, programme: &programme, now, cause: TierCause::Refunded };
+        let judged = judge(&mut rules, asked, before, after).await?;
         let decision = self.ids.ordered(now);
         rules.record(decision, now, member.id)?;
-        let tier_moved = moved.then(|| (member.tier.code.to_string(), tier.code.to_string()));
-        member.tier = tier;
+        member.tier = judged.tier.clone();
         member.lifetime_net_spend = totals.lifetime_net_spend;
         member.lifetime_paid_orders -= u32::from(plan.complete).min(member.lifetime_paid_orders);
         let own_lot = lot_of(&order, &self.settings.zone);
         let id = self.ids.ordered(now);
-        Ok(Change { order, member, plan, id, decision, cause, claw_back, paid_day, cancel, tier_moved, own_lot, now })
+        let settings = Arc::clone(&self.settings);
+        Ok(Change {
+            order,
+            member,
+            plan,
+            id,
+            decision,
+            cause,
+            claw_back,
+            paid_day,
+            cancel,
+            judged,
+            settings,
+            own_lot,
+            now,
+        })
     }
 
     /// Earned points that are no longer due: the earning rule is asked again with what stays paid and the facts of then.
@@ -223,8 +242,7 @@ fn commit(tx: &mut Tx<'_>, change: &Change) -> Result<Order, Error> {
     }
     save_order(tx, &mut order)?;
     save_member(tx, &mut member)?;
-    let cause = member.tier.cause;
-    let moved = change.tier_moved.clone().map(|(from, to)| What::TierChanged { from, to, cause });
+    let moved = tiers::settle(tx, member.id, &change.judged, None, change.now, &change.settings)?;
     let cancelled = change.cancel.then_some(What::OrderCancelled(order.id));
     let what = [What::OrderRefunded(order.id, change.id)].into_iter().chain(cancelled).chain(moved);
     events::append(tx, member.id, what)?;

@@ -185,6 +185,9 @@ fn variables(tx: &mut Tx<'_>, what: &What, zone: &TimeZone) -> Result<Vec<(Strin
         | What::PrescriptionRejected(id)
         | What::PrescriptionExpired(id) => prescription(tx, *id, zone)?,
         What::TierChanged { from, to, .. } => vec![("from", from.clone()), ("to", to.clone())],
+        What::TierAtRisk { tier, to, on } => vec![("tier", tier.clone()), ("to", to.clone()), ("on", day(*on))],
+        What::TierRenewal { tier, on } => vec![("tier", tier.clone()), ("on", day(*on))],
+        What::TierGift { tier, points } => vec![("tier", tier.clone()), ("points", points.get().to_string())],
         What::PointsExpiring { points, on } => vec![("points", points.get().to_string()), ("on", day(*on))],
         What::Birthday(year) => vec![("year", year.to_string())],
         What::Anniversary(years) => vec![("years", years.to_string())],

@@ -303,7 +303,7 @@ impl Services {
         let (cursor, occurrence) = (turn.job.cursor.clone(), turn.job.occurrence);
         let day = day_number(occurrence, &self.settings.zone);
         let commit = self.commit_step(turn, move |tx| {
-            let (members, mut step) = members_page(tx, cursor.as_deref())?;
+            let (members, mut step) = members_page(tx, cursor.as_deref(), STEP_ROWS_MAX)?;
             for member in members {
                 if member.state == MemberState::Active && member.registered_at <= occurrence {
                     events::append(tx, member.id, [What::MemberDay(day)])?;
@@ -317,14 +317,18 @@ impl Services {
 }
 
 /// The members of a job's next page, and the step that they make.
-pub(super) fn members_page(tx: &mut Tx<'_>, cursor: Option<&[u8]>) -> Result<(Vec<Member>, Step), StoreError> {
-    let scan = Scan::all().limit(STEP_ROWS_MAX);
+pub(super) fn members_page(
+    tx: &mut Tx<'_>,
+    cursor: Option<&[u8]>,
+    limit: usize,
+) -> Result<(Vec<Member>, Step), StoreError> {
+    let scan = Scan::all().limit(limit);
     let scan = match cursor.and_then(MemberId::from_bytes) {
         Some(last) => scan.after(&last),
         None => scan,
     };
     let rows = tx.scan(&MEMBERS, &scan)?;
-    let next = rows.last().filter(|_| rows.len() == STEP_ROWS_MAX).map(|(id, _)| id.to_bytes());
+    let next = rows.last().filter(|_| rows.len() == limit).map(|(id, _)| id.to_bytes());
     let step = Step { next, rows: rows.len() as u64, changed: 0 };
     Ok((rows.into_iter().map(|(_, member)| member).collect(), step))
 }

@@ -4,6 +4,8 @@
 //! written but a share in the page's digest; who does not is judged again alone, with reasons, exactly as after a
 //! payment, and the decision recorded. So a night gives what one evaluation after the other would.
 
+use std::{collections::HashMap, sync::Arc};
+
 use jiff::Timestamp;
 use minicbor::{Decode, Encode};
 use sha2::{Digest as _, Sha256};
@@ -11,24 +13,29 @@ use sha2::{Digest as _, Sha256};
 use super::jobs::{Turn, members_page};
 use crate::{
     domain::{
-        fact::Facts,
-        member::{Member, MemberState, TierCause},
+        fact::{self, Facts},
+        member::{HeldTier, Member, MemberState, Revision, TierCause},
+        programme::Programme,
         rule::{Code, Kind},
     },
-    events::{self, What},
+    events,
     ids::{Id as _, MemberId},
-    scheduler::jobs::Step,
+    plugin::Release,
+    scheduler::jobs::{STEP_ROWS_MAX, Step},
     service::{
         Error, Services,
         facts::{self, Totals, day_number, sealed_profile},
         members,
-        order::tier::{Judged, judge},
+        order::tier::{Judge, judge},
         rules::{Rules, TIER_SLOT},
         tables::{MEMBERS, TIER_DIGESTS},
+        tiers as programme,
     },
-    store::Tx,
+    store::{SCAN_ROWS_MAX, Tx},
 };
 
+/// Members judged in one step: as many as one scan gives. Where nothing changes it writes one row.
+const MEMBERS_AT_ONCE: usize = SCAN_ROWS_MAX;
 /// How often a member is judged again because they moved meanwhile.
 const ATTEMPTS_MAX: usize = 8;
 
@@ -64,32 +71,33 @@ impl Services {
     /// [`Error::Unknown`], [`Error::NoRule`], [`Error::Busy`] if the member keeps moving.
     pub async fn evaluate_tier(&self, id: MemberId, now: Timestamp) -> Result<bool, Error> {
         for _ in 0..ATTEMPTS_MAX {
-            let Snapshot { member, sealed, totals } = self.tier_snapshot(id, now).await?;
+            let (Snapshot { member, sealed, totals }, programme) = self.tier_snapshot(id, now).await?;
             if member.state == MemberState::Erased {
                 return Ok(false);
             }
             let mut rules = Rules::new(self);
-            let facts = self.tier_facts(&mut rules, &member, sealed.as_deref(), &totals, now)?;
-            let judged = judge(&mut rules, &member, facts.clone(), facts, now, TierCause::Scheduled).await?;
-            let Judged { tier, moved } = judged;
-            if tier == member.tier {
+            let tier = rules.held_tier(&member)?;
+            let birthday = self.open_profile(id, sealed.as_deref())?.birthday;
+            let facts = self.member_facts(&member, birthday, &totals, Some(&tier), now);
+            let asked = Judge { member: &member, programme: &programme, now, cause: TierCause::Scheduled };
+            let judged = judge(&mut rules, asked, facts.clone(), facts).await?;
+            if judged.tier == member.tier {
                 return Ok(false);
             }
-            if moved {
+            let moved = judged.moved();
+            if moved || judged.tier.kept != member.tier.kept {
                 rules.record(self.ids.ordered(now), now, id)?;
             }
+            let settings = Arc::clone(&self.settings);
             let run = self.store.run(now, move |tx| {
                 let mut stored = tx.get(&MEMBERS, &id)?.ok_or_else(|| Error::unknown("member", id))?;
                 if stored.revision != member.revision {
                     return Err(Error::Busy);
                 }
-                let from = std::mem::replace(&mut stored.tier, tier.clone()).code;
+                stored.tier = judged.tier.clone();
                 members::put_moved(tx, &mut stored)?;
-                if moved {
-                    let (from, to) = (from.to_string(), tier.code.to_string());
-                    events::append(tx, id, [What::TierChanged { from, to, cause: tier.cause }])?;
-                }
-                Ok(())
+                let moved = programme::settle(tx, id, &judged, None, now, &settings)?;
+                Ok(events::append(tx, id, moved)?)
             });
             match run.await {
                 Err(Error::Busy) => {}
@@ -103,94 +111,181 @@ impl Services {
     /// Judges the job's next page of members.
     pub(super) async fn evaluate_page(&self, turn: Turn) -> Result<Option<Step>, Error> {
         let (now, cursor) = (turn.now, turn.job.cursor.clone());
-        let read = self.store.read(move |tx| members_page(tx, cursor.as_deref()).map_err(Error::from));
-        let (mut members, mut step) = read.await?;
-        members.retain(|member| member.state == MemberState::Active);
-        let (release, given) = self.judged_by_column(&members, now).await?;
+        let mut rules = Rules::new(self);
+        let rule = rules.release(TIER_SLOT, Kind::TierRule)?;
+        let (release, wanted) = (rule.reference().number, Wanted::by(&rule));
+        let today = day_number(now, &self.settings.zone);
+        // What comes of it is answered by the commit of the step, which waits for what was read.
+        let read = self.store.peek(move |tx| read_page(tx, cursor.as_deref(), today, wanted));
+        let (page, mut step) = read.await?;
+        let given = self.judged_by_column(&mut rules, &page, wanted, now).await?;
         let mut confirmed = Vec::new();
         let mut hash = Sha256::new();
-        for (member, given) in members.iter().zip(&given) {
+        for (Snapshot { member, .. }, given) in page.iter().zip(&given) {
             hash.update(member.id.to_bits().to_be_bytes());
             hash.update(given.as_deref().unwrap_or("").as_bytes());
             hash.update([0]);
-            if given.as_ref() == Some(&member.tier.code) {
+            match given.as_ref().map(|given| stays(&member.tier, given, release, now)) {
+                Some(Stays::AsItIs) => {}
                 // A new release that says the same is noted once, so that what time does later counts as time's.
-                if member.tier.release != release {
-                    confirmed.push((member.id, member.revision));
+                Some(Stays::UnderNewRule) => confirmed.push((member.id, member.revision)),
+                Some(Stays::Perhaps) | None => {
+                    if self.evaluate_tier(member.id, now).await? {
+                        step.changed += 1;
+                    }
                 }
-            } else if self.evaluate_tier(member.id, now).await? {
-                step.changed += 1;
             }
         }
         let digest = TierDigest {
             release,
-            members: u32::try_from(members.len()).unwrap_or(u32::MAX),
+            members: u32::try_from(page.len()).unwrap_or(u32::MAX),
             changed: u32::try_from(step.changed).unwrap_or(u32::MAX),
             digest: hash.finalize().into(),
         };
+        for confirmed in confirmed.chunks(STEP_ROWS_MAX) {
+            self.confirm(confirmed.to_vec(), release, now).await?;
+        }
         let page = (turn.job.occurrence, turn.job.steps);
         let commit = self.commit_step(turn, move |tx| {
-            for (id, revision) in &confirmed {
-                if let Some(mut member) = tx.get(&MEMBERS, id)?.filter(|member| member.revision == *revision) {
-                    member.tier.release = release;
-                    members::put_moved(tx, &mut member)?;
-                }
-            }
             tx.put(&TIER_DIGESTS, &page, &digest)?;
             Ok(step.clone())
         });
         commit.await
     }
 
-    /// The release that is live and, for each member, the tier it gives; `None` where it failed: then each is asked for
-    /// alone, where the release's fallback answers.
-    async fn judged_by_column(&self, members: &[Member], now: Timestamp) -> Result<(u64, Vec<Option<Code>>), Error> {
-        let mut rules = Rules::new(self);
+    /// Notes the release that confirmed the tier of these members, where they have not moved since.
+    async fn confirm(&self, members: Vec<(MemberId, Revision)>, release: u64, now: Timestamp) -> Result<(), Error> {
+        let run = self.store.run(now, move |tx| {
+            for (id, revision) in &members {
+                if let Some(mut member) = tx.get(&MEMBERS, id)?.filter(|member| member.revision == *revision) {
+                    member.tier.release = release;
+                    members::put_moved(tx, &mut member)?;
+                }
+            }
+            Ok::<_, Error>(())
+        });
+        run.await
+    }
+
+    /// For each member the tier that the rule gives; `None` where it failed: then each is asked for alone, where the
+    /// release's fallback answers.
+    async fn judged_by_column(
+        &self,
+        rules: &mut Rules<'_>,
+        page: &[Snapshot],
+        wanted: Wanted,
+        now: Timestamp,
+    ) -> Result<Vec<Option<Code>>, Error> {
+        if page.is_empty() {
+            return Ok(Vec::new());
+        }
+        let mut shared: HashMap<Code, Facts> = HashMap::new();
+        let mut facts = Vec::with_capacity(page.len());
+        for Snapshot { member, sealed, totals, .. } in page {
+            let mut known = match shared.get(&member.tier.code) {
+                Some(shared) => shared.clone(),
+                None => {
+                    let tier = rules.held_tier(member)?;
+                    let known = self.tier_and_calendar(&tier.code, Some(&tier), now);
+                    shared.entry(member.tier.code.clone()).or_insert(known).clone()
+                }
+            };
+            totals.tell(&mut known);
+            if wanted.tenure {
+                known.set(&fact::MEMBER_TENURE_MONTHS, self.tenure_months(member, now).into());
+            }
+            if wanted.birthday {
+                let birthday = self.open_profile(member.id, sealed.as_deref())?.birthday;
+                known.set(&fact::MEMBER_BIRTHDAY_MONTH, self.birthday_month(birthday, now));
+            }
+            facts.push(known);
+        }
         let release = rules.release(TIER_SLOT, Kind::TierRule)?;
-        let number = release.reference().number;
-        let mut facts = Vec::with_capacity(members.len());
-        for member in members {
-            let Snapshot { member, sealed, totals } = self.tier_snapshot(member.id, now).await?;
-            facts.push(self.tier_facts(&mut rules, &member, sealed.as_deref(), &totals, now)?);
-        }
-        if facts.is_empty() {
-            return Ok((number, Vec::new()));
-        }
         match release.tier_columns(now, &facts).await {
             Ok(columns) => {
                 let tiers = release.tiers();
                 let code = |index: &u16| tiers.get(usize::from(*index)).map(|tier| tier.code.clone());
-                Ok((number, columns.tiers.iter().map(code).collect()))
+                Ok(columns.tiers.iter().map(code).collect())
             }
             Err(fault) => {
-                tracing::warn!(release = number, fault = fault.code(), "no evaluation by column: each member is asked");
-                Ok((number, vec![None; members.len()]))
+                let release = release.reference().number;
+                tracing::warn!(release, fault = fault.code(), "no evaluation by column: each member is asked");
+                Ok(vec![None; page.len()])
             }
         }
     }
 
-    async fn tier_snapshot(&self, id: MemberId, now: Timestamp) -> Result<Snapshot, Error> {
+    async fn tier_snapshot(&self, id: MemberId, now: Timestamp) -> Result<(Snapshot, Programme), Error> {
         let today = day_number(now, &self.settings.zone);
-        self.store.read(move |tx| read_snapshot(tx, id, today)).await
-    }
-
-    fn tier_facts(
-        &self,
-        rules: &mut Rules<'_>,
-        member: &Member,
-        sealed: Option<&[u8]>,
-        totals: &Totals,
-        now: Timestamp,
-    ) -> Result<Facts, Error> {
-        let tier = rules.held_tier(member)?;
-        let birthday = self.open_profile(member.id, sealed)?.birthday;
-        Ok(self.member_facts(member, birthday, totals, Some(&tier), now))
+        let read = self.store.read(move |tx| {
+            let member = tx.get(&MEMBERS, &id)?.ok_or_else(|| Error::unknown("member", id))?;
+            Ok::<_, Error>((read_snapshot(tx, member, today, Wanted::ALL)?, programme::current(tx)?))
+        });
+        read.await
     }
 }
 
-fn read_snapshot(tx: &mut Tx<'_>, id: MemberId, today: i32) -> Result<Snapshot, Error> {
-    let member = tx.get(&MEMBERS, &id)?.ok_or_else(|| Error::unknown("member", id))?;
-    Ok(Snapshot { totals: facts::totals(tx, &member, today)?, sealed: sealed_profile(tx, id)?, member })
+/// What a verdict by column says of a member.
+enum Stays {
+    /// Nothing changes.
+    AsItIs,
+    /// Nothing but that the live release says it now.
+    UnderNewRule,
+    /// To be judged with reasons.
+    Perhaps,
+}
+
+fn stays(held: &HeldTier, given: &Code, release: u64, now: Timestamp) -> Stays {
+    match &held.kept {
+        None if *given == held.code && held.release == release => Stays::AsItIs,
+        None if *given == held.code => Stays::UnderNewRule,
+        // Kept for a while, and told so: what comes then is no news.
+        Some(kept) if *given == kept.to && kept.release == release && kept.until > now => Stays::AsItIs,
+        _ => Stays::Perhaps,
+    }
+}
+
+/// What a rule wants to know that costs more than the member's row.
+#[derive(Clone, Copy)]
+struct Wanted {
+    /// The sealed profile.
+    birthday: bool,
+    /// The days of the last year.
+    year: bool,
+    /// A calendar.
+    tenure: bool,
+}
+
+impl Wanted {
+    const ALL: Self = Self { birthday: true, year: true, tenure: true };
+
+    fn by(release: &Release) -> Self {
+        let year = [&fact::MEMBER_YEAR_NET_SPEND, &fact::MEMBER_YEAR_PAID_ORDERS, &fact::MEMBER_YEAR_INTERACTIONS];
+        Self {
+            birthday: release.sees(&fact::MEMBER_BIRTHDAY_MONTH),
+            year: year.into_iter().any(|fact| release.sees(fact)),
+            tenure: release.sees(&fact::MEMBER_TENURE_MONTHS),
+        }
+    }
+}
+
+/// A page of members who take part, and the step that they make.
+fn read_page(
+    tx: &mut Tx<'_>,
+    cursor: Option<&[u8]>,
+    today: i32,
+    wanted: Wanted,
+) -> Result<(Vec<Snapshot>, Step), Error> {
+    let (members, step) = members_page(tx, cursor, MEMBERS_AT_ONCE)?;
+    let active = members.into_iter().filter(|member| member.state == MemberState::Active);
+    let page = active.map(|member| read_snapshot(tx, member, today, wanted)).collect::<Result<_, _>>()?;
+    Ok((page, step))
+}
+
+fn read_snapshot(tx: &mut Tx<'_>, member: Member, today: i32, wanted: Wanted) -> Result<Snapshot, Error> {
+    let totals = if wanted.year { facts::totals(tx, &member, today)? } else { facts::lifetime(&member) };
+    let sealed = if wanted.birthday { sealed_profile(tx, member.id)? } else { None };
+    Ok(Snapshot { member, sealed, totals })
 }
 
 #[cfg(test)]

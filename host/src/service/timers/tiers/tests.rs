@@ -3,6 +3,7 @@ use jiff::SignedDuration;
 use super::*;
 use crate::{
     domain::money::Money,
+    events::What,
     service::{
         facts::change_day,
         fixture::Fixture,
