@@ -9,6 +9,7 @@ mod conventions;
 mod corpus;
 mod guest;
 mod hostile;
+mod launches;
 mod offers;
 mod operator;
 mod prescriptions;

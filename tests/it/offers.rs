@@ -172,3 +172,184 @@ async fn r7_coupons_die_at_the_end_of_the_day() {
         }
     }
 }
+
+/// The states of what a member has and had of an offer.
+async fn held(app: &TestApp, member: &str, offer: &str) -> Vec<String> {
+    let page = app.shop.get(&format!("/v1/members/{member}/coupons?in_hand=false")).await.expect(200);
+    let of = page["items"].as_array().expect("items").iter().filter(|coupon| coupon["offer"] == offer);
+    of.map(|coupon| text(&coupon["state"])).collect()
+}
+
+async fn claim(app: &TestApp, member: &str, offer: &str) -> crate::app::Reply {
+    app.shop.post(&format!("/v1/members/{member}/claims"), json!({"offer": offer})).await
+}
+
+/// At least one paid order; claimed, never mass-issued; one a Shanghai day, dies at 23:59:59; 199−20.
+#[tokio::test]
+async fn r7_the_daily_coupon_is_claimed() {
+    let app = TestApp::start().await;
+    let member = app.member("m-1").await;
+    app.product("v", 30_000).await;
+    let terms = json!({"type": "amount", "amount": 2_000, "threshold": 19_900});
+    let more = json!({
+        "claimed": true, "valid_until": "end-of-day", "limits": [{"per": "member", "period": "day", "issues": 1}],
+        "conditions": [{"fact": "member.lifetime-paid-orders", "at_least": 1}],
+    });
+    let daily = define(&app, "daily-199-20", "coupon", terms, more).await;
+    let assigned = app.shop.post("/v1/coupons", json!({"offer": daily, "member": member})).await;
+    let why = text(&assigned.refused(409, "offer-not-issuable")["detail"]);
+    assert!(why.contains("claimed by members"), "{why}");
+    let why = text(&claim(&app, &member, &daily).await.refused(409, "offer-not-issuable")["detail"]);
+    assert!(why.contains("member.lifetime-paid-orders is 0, must be >= 1"), "{why}");
+    let order = app.order(&member, &["v"]).await;
+    app.pay(&order).await;
+    let coupon = claim(&app, &member, &daily).await.expect(201);
+    assert_eq!(coupon["expires_at"], "2026-03-01T15:59:59Z");
+    let why = text(&claim(&app, &member, &daily).await.refused(409, "offer-not-issuable")["detail"]);
+    assert!(why.contains("the member has had 1, the limit is 1 a day"), "{why}");
+    let quote = app.quote(&member, &["v"]).await;
+    assert_eq!(outcome(&quote, "daily-199-20").0, 2_000);
+}
+
+/// ¥9.90 without threshold on joining, valid 30 days; noticed 7 days before, dead on time.
+#[tokio::test]
+async fn b2_welcome_coupon() {
+    let app = TestApp::start().await;
+    app.product("v", 5_000).await;
+    let welcome = json!({"issued_on": "registration", "valid_days": 30, "per_member": 1});
+    let welcome = define(&app, "welcome-990", "coupon", json!({"type": "amount", "amount": 990}), welcome).await;
+    let member = app.member("m-1").await;
+    assert_eq!(held(&app, &member, &welcome).await, ["issued"]);
+    assert_eq!(app.quote(&member, &["v"]).await["price"]["payable"], cny(4_010));
+    app.wait(SignedDuration::from_hours(30 * 24)).await;
+    assert_eq!(held(&app, &member, &welcome).await, ["expired"]);
+    assert_eq!(app.quote(&member, &["v"]).await["price"]["payable"], cny(5_000));
+}
+
+/// ¥10 once for a complete profile: not before, not twice.
+#[tokio::test]
+async fn b3_a_complete_profile_brings_a_coupon_once() {
+    let app = TestApp::start().await;
+    let gift = json!({"issued_on": "profile-completed", "profile_fields": ["name", "birthday"], "valid_hours": 1});
+    let gift = define(&app, "profile-10", "coupon", json!({"type": "amount", "amount": 1_000}), gift).await;
+    let member = app.member("m-1").await;
+    let change = async |profile: Json| {
+        let path = format!("/v1/members/{member}");
+        let request = app.shop.request(reqwest::Method::PATCH, &path).json(&json!({"profile": profile}));
+        app.shop.send(request).await.expect(200);
+    };
+    change(json!({"name": "李"})).await;
+    assert!(held(&app, &member, &gift).await.is_empty());
+    change(json!({"birthday": "1980-05-15"})).await;
+    assert_eq!(held(&app, &member, &gift).await, ["issued"]);
+    change(json!({"birthday": null})).await;
+    change(json!({"birthday": "1980-05-15"})).await;
+    app.wait(SignedDuration::from_hours(2)).await;
+    change(json!({"name": "王"})).await;
+    assert_eq!(held(&app, &member, &gift).await, ["expired"]);
+    let whole = json!({"external_id": "m-2", "profile": {"name": "王", "birthday": "1990-01-01"}});
+    let whole = text(&app.shop.post("/v1/members", whole).await.expect(201)["id"]);
+    assert_eq!(held(&app, &whole, &gift).await, ["issued"], "complete from the beginning");
+}
+
+/// The 15th 满100减20 for members; birthday and anniversary coupons issue themselves; 199 spent in the birthday month
+/// bring 200 points, once in the month.
+#[tokio::test]
+async fn c4_member_day_and_birthday() {
+    let app = TestApp::start().await;
+    app.product("v", 10_000).await;
+    let yuan = |amount: i64| json!({"type": "amount", "amount": amount});
+    let day = json!({"type": "amount", "amount": 2_000, "threshold": 10_000});
+    define(&app, "member-day", "promotion", day, json!({"windows": [{"days": [15]}]})).await;
+    let birthday = json!({"issued_on": "birthday", "valid_until": "end-of-month"});
+    let birthday = define(&app, "birthday", "coupon", yuan(1_000), birthday).await;
+    let joined = define(&app, "years", "coupon", yuan(500), json!({"issued_on": "anniversary", "valid_days": 7})).await;
+    let bonus = json!({"spend": cny(19_900), "points": 200, "birthday_month": true});
+    app.operator.put("/ops/v1/bonuses/birthday-199", bonus).await.expect(200);
+    let born = json!({"external_id": "m-1", "profile": {"birthday": "1980-05-20"}});
+    let member = text(&app.shop.post("/v1/members", born).await.expect(201)["id"]);
+    let buy = async |times: usize| {
+        for _ in 0..times {
+            let order = app.order(&member, &["v"]).await;
+            app.pay(&order).await;
+        }
+        app.wait(SignedDuration::from_secs(1)).await;
+    };
+    let active = async || app.points(&member).await[1];
+    buy(3).await;
+    assert_eq!(active().await, 0, "March is not the month");
+    at(&app, "2026-05-14T16:00:00Z").await;
+    let quote = app.quote(&member, &["v"]).await;
+    assert_eq!(outcome(&quote, "member-day").1["code"], "below-threshold", "95.00 after the tier's 5 %");
+    at(&app, "2026-05-20T01:00:00Z").await;
+    assert_eq!(held(&app, &member, &birthday).await, ["issued"]);
+    buy(1).await;
+    assert_eq!(active().await, 0, "85.00 of 199.00");
+    buy(2).await;
+    assert_eq!(active().await, 200);
+    buy(3).await;
+    assert_eq!(active().await, 200, "once in the month");
+    at(&app, "2026-05-31T15:59:59Z").await;
+    assert!(held(&app, &member, &birthday).await.iter().all(|state| state != "issued"), "used or dead");
+    at(&app, "2027-03-01T01:00:00Z").await;
+    assert_eq!(held(&app, &member, &joined).await, ["issued"]);
+}
+
+/// Any event by its name issues a coupon, once for each, and not for what happened before the offer.
+#[tokio::test]
+async fn d1_an_event_issues_a_coupon() {
+    let app = TestApp::start().await;
+    let member = app.member("m-1").await;
+    app.product("v", 10_000).await;
+    let order = app.order(&member, &["v"]).await;
+    app.pay(&order).await;
+    let thanks = json!({"issued_on": "event", "event": "order-paid", "valid_days": 30});
+    let thanks = define(&app, "thanks", "coupon", json!({"type": "amount", "amount": 100}), thanks).await;
+    app.wait(SignedDuration::from_secs(1)).await;
+    assert!(held(&app, &member, &thanks).await.is_empty(), "paid before");
+    let order = app.order(&member, &["v"]).await;
+    app.pay(&order).await;
+    for _ in 0..2 {
+        app.wait(SignedDuration::from_secs(1)).await;
+        assert_eq!(held(&app, &member, &thanks).await, ["issued"]);
+    }
+    let mut never = json!({"code": "x", "name_zh_cn": "x", "name_en": "x", "class": "coupon", "issued_on": "event",
+        "terms": {"type": "amount", "amount": 100}, "event": "coupon-issued"});
+    app.operator.post("/ops/v1/offers", never.clone()).await.refused(422, "invalid-request");
+    never["event"] = Json::Null;
+    app.operator.post("/ops/v1/offers", never).await.refused(422, "invalid-request");
+}
+
+/// One coupon is taken back, then all of an offer; what an order holds stays its.
+#[tokio::test]
+async fn d1_coupons_are_taken_back() {
+    let app = TestApp::start().await;
+    app.product("v", 10_000).await;
+    let offer = app.offer("gift", "coupon", json!({"type": "amount", "amount": 100})).await;
+    let mut members = Vec::new();
+    for n in 0..60 {
+        let member = app.member(&format!("m-{n}")).await;
+        for _ in 0..2 {
+            app.coupon(&offer, &member).await;
+        }
+        members.push(member);
+    }
+    let single = app.coupon(&offer, &members[0]).await;
+    let path = format!("/v1/coupons/{single}/revocation");
+    assert_eq!(app.shop.post(&path, Json::Null).await.expect(200)["state"], "revoked");
+    assert_eq!(app.shop.post(&path, Json::Null).await.expect(200)["state"], "revoked", "again changes nothing");
+    app.order(&members[1], &["v"]).await;
+    let path = format!("/ops/v1/offers/{offer}/revocation");
+    app.operator.get(&path).await.refused(404, "not-found");
+    app.operator.post(&path, Json::Null).await.expect(200);
+    app.wait(SignedDuration::from_secs(1)).await;
+    let state = app.operator.get(&path).await.expect(200);
+    assert_eq!((&state["revoked"], &state["done"]), (&json!(119), &json!(true)));
+    assert_eq!(held(&app, &members[0], &offer).await, ["revoked", "revoked", "revoked"]);
+    let mut kept = held(&app, &members[1], &offer).await;
+    kept.sort_unstable();
+    assert_eq!(kept, ["held", "revoked"]);
+    app.coupon(&offer, &members[0]).await;
+    app.wait(SignedDuration::from_secs(1)).await;
+    assert!(held(&app, &members[0], &offer).await.contains(&"issued".to_owned()), "issued later");
+}

@@ -50,6 +50,12 @@ pub enum Period {
     /// From the first to the last.
     #[n(3)]
     Month,
+    /// From minute 0 to minute 59.
+    #[n(4)]
+    Hour,
+    /// From second 0 to second 59.
+    #[n(5)]
+    Minute,
 }
 
 impl Period {
@@ -63,6 +69,8 @@ impl Period {
             // 1 January 1970 was a Thursday.
             Self::Week => (day + 3).div_euclid(7),
             Self::Month => i32::from(date.year()) * 12 + i32::from(date.month()),
+            Self::Hour => day * 24 + i32::from(local.hour()),
+            Self::Minute => (day * 24 + i32::from(local.hour())) * 60 + i32::from(local.minute()),
         }
     }
 }

@@ -2,8 +2,11 @@
 
 pub mod cbor;
 pub mod channel;
+pub mod code;
+pub mod condition;
 pub mod fact;
 pub mod guard;
+pub mod launch;
 pub mod limit;
 pub mod member;
 pub mod money;

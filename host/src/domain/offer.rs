@@ -5,9 +5,11 @@ use minicbor::{Decode, Encode};
 use serde::{Deserialize, Serialize};
 
 use super::{
+    condition::Condition,
     fact::Value,
+    launch::{Launch, PauseCause},
     limit::Limit,
-    member::{ExternalId, Revision},
+    member::{ExternalId, Profile, Revision},
     money::{BasisPoints, Money},
     window::Window,
 };
@@ -124,6 +126,47 @@ pub enum Trigger {
     /// A member joined this day, some years ago: once a year.
     #[n(2)]
     Anniversary,
+    /// A profile holds all that the offer asks for: once for each member.
+    #[n(3)]
+    ProfileCompleted,
+    /// The event that the offer names happens.
+    #[n(4)]
+    Event,
+}
+
+/// What a profile may hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Encode, Decode, Serialize, Deserialize)]
+#[cbor(index_only)]
+#[serde(rename_all = "kebab-case")]
+pub enum ProfileField {
+    /// A name.
+    #[n(0)]
+    Name,
+    /// A telephone number.
+    #[n(1)]
+    Phone,
+    /// An address for mail.
+    #[n(2)]
+    Email,
+    /// A birthday.
+    #[n(3)]
+    Birthday,
+}
+
+impl ProfileField {
+    /// Every field.
+    pub const ALL: [Self; 4] = [Self::Name, Self::Phone, Self::Email, Self::Birthday];
+
+    /// The fields that a profile holds.
+    pub fn held(profile: &Profile) -> Vec<Self> {
+        let holds = |field: &Self| match field {
+            Self::Name => profile.name.is_some(),
+            Self::Phone => profile.phone.is_some(),
+            Self::Email => profile.email.is_some(),
+            Self::Birthday => profile.birthday.is_some(),
+        };
+        Self::ALL.into_iter().filter(holds).collect()
+    }
 }
 
 /// Whether an offer can be applied and issued.
@@ -137,6 +180,9 @@ pub enum OfferState {
     /// Cannot until resumed.
     #[n(1)]
     Paused,
+    /// Was never live: others have to approve it.
+    #[n(2)]
+    Draft,
 }
 
 /// Something that can be granted or applied.
@@ -213,6 +259,35 @@ pub struct Offer {
     #[n(22)]
     #[cbor(default)]
     pub windows: Vec<Window>,
+    /// What a member must be to use or claim it.
+    #[n(23)]
+    #[cbor(default)]
+    pub conditions: Vec<Condition>,
+    /// Members claim its coupons themselves, and nobody else issues them.
+    #[n(24)]
+    #[cbor(default)]
+    pub claimed: bool,
+    /// The event that issues its coupons, for [`Trigger::Event`].
+    #[n(25)]
+    pub event: Option<String>,
+    /// What a profile has to hold, for [`Trigger::ProfileCompleted`].
+    #[n(26)]
+    #[cbor(default)]
+    pub profile_fields: Vec<ProfileField>,
+    /// The commit that made it live last: events of earlier ones issue nothing.
+    #[n(27)]
+    #[cbor(default)]
+    pub listed_at: u64,
+    /// How it came to be live; nothing for those defined before this was noted.
+    #[n(28)]
+    pub launch: Option<Launch>,
+    /// Uses and money of all members in a minute or hour above which it pauses itself.
+    #[n(29)]
+    #[cbor(default)]
+    pub breaker: Vec<Limit>,
+    /// What paused it last.
+    #[n(30)]
+    pub paused_by: Option<PauseCause>,
 }
 
 /// Where a coupon is in its life.

@@ -18,7 +18,7 @@ use crate::{
         money::Points,
         touch::{Channel, ConsentPurpose},
     },
-    ids::{CouponId, Id, MemberId, OrderId, PrescriptionId, RefundId},
+    ids::{CouponId, Id, MemberId, OfferId, OrderId, PrescriptionId, RefundId},
     store::{Scan, Seq, StoreError, Table, Tx},
 };
 
@@ -179,11 +179,20 @@ pub enum What {
         #[n(2)]
         granted: bool,
     },
+    /// A coupon in hand was taken back.
+    #[n(41)]
+    CouponRevoked(#[n(0)] CouponId),
+    /// An order of theirs was the one too many for an offer's breaker.
+    #[n(42)]
+    OfferTripped(#[n(0)] OfferId),
+    /// Was given points for a month's spending.
+    #[n(43)]
+    BonusGiven(#[n(0)] Points),
 }
 
 impl What {
     /// Every name.
-    pub const NAMES: [&str; 27] = [
+    pub const NAMES: [&str; 30] = [
         "registered",
         "updated",
         "erased",
@@ -211,6 +220,9 @@ impl What {
         "tier-at-risk",
         "tier-renewal",
         "tier-gift",
+        "coupon-revoked",
+        "bonus-given",
+        "offer-tripped",
     ];
 
     /// The name used in the API.
@@ -243,6 +255,9 @@ impl What {
             Self::TierAtRisk { .. } => 24,
             Self::TierRenewal { .. } => 25,
             Self::TierGift { .. } => 26,
+            Self::CouponRevoked(_) => 27,
+            Self::BonusGiven(_) => 28,
+            Self::OfferTripped(_) => 29,
         };
         Self::NAMES[index]
     }

@@ -122,6 +122,7 @@ impl From<service::Error> for Problem {
             Nature::Conflict => StatusCode::CONFLICT,
             Nature::Stale => StatusCode::PRECONDITION_FAILED,
             Nature::Gone => StatusCode::GONE,
+            Nature::TooMany => StatusCode::TOO_MANY_REQUESTS,
             Nature::Unavailable if code == "disk-full" => StatusCode::INSUFFICIENT_STORAGE,
             Nature::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
             Nature::Internal => return Self::internal(&chain(&error)),

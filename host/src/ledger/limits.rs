@@ -82,8 +82,10 @@ pub struct Short {
 /// Who takes what of an offer, and when.
 #[derive(Clone, Copy, Debug)]
 pub struct Taking<'a> {
-    /// The offer with its limits.
-    pub offer: &'a Offer,
+    /// Of which offer.
+    pub offer: OfferId,
+    /// Its limits, or its breaker.
+    pub limits: &'a [Limit],
     /// Who.
     pub member: MemberId,
     /// The local time of the deployment's zone: it says in which periods.
@@ -96,7 +98,7 @@ impl Taking<'_> {
     /// The limits concerned, each with what is asked of it.
     fn parts(&self) -> impl Iterator<Item = (Limit, i64)> + '_ {
         let wanted = |measure| self.amounts.iter().find(|(of, _)| *of == measure).map(|(_, amount)| *amount);
-        limits(self.offer).filter_map(move |limit| Some((limit, wanted(limit.measure)?)))
+        self.limits.iter().filter_map(move |limit| Some((*limit, wanted(limit.measure)?)))
     }
 
     /// The first limit that does not allow it, as things stand.
@@ -109,11 +111,11 @@ impl Taking<'_> {
             let index = limit.period.index(self.local);
             let (observed, fits) = match limit.whose {
                 Whose::All => {
-                    let left = counters::left_of(tx, shared(self.offer.id, limit, index), unwritten(limit))?;
+                    let left = counters::left_of(tx, shared(self.offer, limit, index), unwritten(limit))?;
                     (left, left >= wanted)
                 }
                 Whose::Member => {
-                    let taken = tx.get(&OFFER_TAKEN, &own(self.member, self.offer.id, limit, index))?.unwrap_or(0);
+                    let taken = tx.get(&OFFER_TAKEN, &own(self.member, self.offer, limit, index))?.unwrap_or(0);
                     (taken, taken.saturating_add(wanted) <= limit.most)
                 }
             };
@@ -147,7 +149,7 @@ impl Taking<'_> {
     }
 
     fn take_shared(&self, tx: &mut Tx<'_>, limit: Limit, index: i32, amount: i64) -> Result<(), StoreError> {
-        let (id, near) = (self.offer.id, events::shard(self.member) % counters::SHARDS);
+        let (id, near) = (self.offer, events::shard(self.member) % counters::SHARDS);
         let key = shared(id, limit, index);
         if limit.period != Period::Ever && tx.get(&COUNTERS, &(key, near))?.is_none() {
             let past = Scan::all().from(&(shared(id, limit, i32::MIN), 0)).until(&(shared(id, limit, index - 1), 0));
@@ -159,7 +161,7 @@ impl Taking<'_> {
     }
 
     fn take_own(&self, tx: &mut Tx<'_>, limit: Limit, index: i32, amount: i64) -> Result<(), StoreError> {
-        let row = |index| own(self.member, self.offer.id, limit, index);
+        let row = |index| own(self.member, self.offer, limit, index);
         let before = tx.get(&OFFER_TAKEN, &row(index))?;
         if before.is_none() && limit.period != Period::Ever {
             let past = Scan::all().from(&row(i32::MIN)).until(&row(index - 1)).limit(SWEPT_AT_ONCE);
@@ -205,11 +207,11 @@ pub fn give_back(tx: &mut Tx<'_>, offer: OfferId, member: MemberId, taken: Taken
 }
 
 /// Every limit of an offer, its budgets first.
-pub fn limits(offer: &Offer) -> impl Iterator<Item = Limit> + '_ {
+pub fn limits(offer: &Offer) -> Vec<Limit> {
     let budget = |measure, most| Limit { whose: Whose::All, measure, period: Period::Ever, most };
     let uses = offer.budget_uses.map(|most| budget(Measure::Uses, i64::try_from(most).unwrap_or(i64::MAX)));
     let amount = offer.budget_amount.map(|most| budget(Measure::Amount, most.get()));
-    uses.into_iter().chain(amount).chain(offer.limits.iter().copied())
+    uses.into_iter().chain(amount).chain(offer.limits.iter().copied()).collect()
 }
 
 /// The counter of a shared limit.

@@ -40,6 +40,7 @@ reasons! {
     POLICY_FAILED, "policy-failed", "优惠规则暂时不可用", "the coupon policy could not answer";
     BUDGET_GONE, "budget-gone", "活动余额仅剩{0}，需要{1}", "{0} is left of the budget, {1} is needed";
     MEMBER_LIMIT, "member-limit", "您已使用{0}，每人限{1}", "the member has had {0}, the limit for one member is {1}";
+    NOT_ELIGIBLE, "not-eligible", "不符合条件：{0}为{1}，需要{2}", "not eligible: {0} is {1}, must be {2}";
     NOT_OPEN, "not-open", "现在{0}不在活动时段：{1}", "at {0} it is not open: {1}";
 }
 

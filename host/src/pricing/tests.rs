@@ -64,6 +64,14 @@ fn offer(n: u128, class: OfferClass, purpose: Purpose) -> Offer {
         issued_on: None,
         limits: Vec::new(),
         windows: Vec::new(),
+        conditions: Vec::new(),
+        claimed: false,
+        event: None,
+        profile_fields: Vec::new(),
+        listed_at: 0,
+        launch: None,
+        breaker: Vec::new(),
+        paused_by: None,
     }
 }
 

@@ -66,10 +66,16 @@ pub enum TimerKind {
     /// Give what reaching a tier brings.
     #[n(53)]
     TierGift = 53,
+    /// Take back the next coupons of an offer.
+    #[n(30)]
+    RevokeCoupons = 30,
+    /// Make the next codes of an offer.
+    #[n(31)]
+    MakeCodes = 31,
 }
 
 impl TimerKind {
-    const ALL: [Self; 13] = [
+    const ALL: [Self; 15] = [
         Self::UnpaidOrder,
         Self::ActivatePoints,
         Self::ExpirePoints,
@@ -83,6 +89,8 @@ impl TimerKind {
         Self::TierNotice,
         Self::TierRenewal,
         Self::TierGift,
+        Self::RevokeCoupons,
+        Self::MakeCodes,
     ];
 
     /// The name that operators see.
@@ -101,6 +109,8 @@ impl TimerKind {
             Self::TierNotice => "tier-notice",
             Self::TierRenewal => "tier-renewal",
             Self::TierGift => "tier-gift",
+            Self::RevokeCoupons => "revoke-coupons",
+            Self::MakeCodes => "make-codes",
         }
     }
 }

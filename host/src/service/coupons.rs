@@ -1,5 +1,10 @@
 //! Coupons: issued from offers, listed, and moved through their life.
 
+mod claim;
+pub(super) mod codes;
+mod happened;
+pub(super) mod revoke;
+
 use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp, civil::Date};
@@ -14,15 +19,18 @@ use crate::{
     domain::{
         limit::Measure,
         member::{ExternalId, Member},
-        offer::{Coupon, CouponState, Offer, OfferClass, OfferState, Trigger, Validity},
+        offer::{Coupon, CouponState, Offer, OfferClass, OfferState, ProfileField, Trigger, Validity},
         window,
     },
     events::{self, What},
     ids::{CouponId, Id as _, MemberId, OfferId},
-    ledger::limits::Taking,
+    ledger::limits::{self, Taking},
     scheduler::{self, TimerKey, TimerKind},
     store::{Scan, Tx},
 };
+
+pub use codes::{CodeBatch, Guesses, MadeCode};
+pub use revoke::Revocation;
 
 /// The coupon to issue.
 #[derive(Clone, Debug)]
@@ -33,6 +41,28 @@ pub struct IssueCoupon {
     pub member: MemberId,
     /// What the partner calls it.
     pub external_id: Option<ExternalId>,
+}
+
+/// Who brought a coupon about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum How {
+    /// A partner or operator.
+    Assigned,
+    /// The member.
+    Claimed,
+    /// The member, with a code.
+    Code,
+    /// What happened.
+    ByItself,
+}
+
+/// A coupon to write.
+struct Issue {
+    id: CouponId,
+    offer: OfferId,
+    member: MemberId,
+    external_id: Option<ExternalId>,
+    how: How,
 }
 
 impl Services {
@@ -52,8 +82,9 @@ impl Services {
         let now = self.clock.now();
         let id = self.ids.ordered(now);
         let settings = Arc::clone(&self.settings);
-        let run =
-            self.store.run(now, move |tx| once.once(tx, |tx| self::issue(tx, caller, id, &issue, now, &settings)));
+        let IssueCoupon { offer, member, external_id } = issue;
+        let issue = Issue { id, offer, member, external_id, how: How::Assigned };
+        let run = self.store.run(now, move |tx| once.once(tx, |tx| self::issue(tx, caller, &issue, now, &settings)));
         run.await
     }
 
@@ -116,14 +147,8 @@ fn visible_coupon(tx: &mut Tx<'_>, caller: Caller, id: CouponId) -> Result<Coupo
     }
 }
 
-fn issue(
-    tx: &mut Tx<'_>,
-    caller: Caller,
-    id: CouponId,
-    issue: &IssueCoupon,
-    now: Timestamp,
-    settings: &Settings,
-) -> Result<Coupon, Error> {
+fn issue(tx: &mut Tx<'_>, caller: Caller, issue: &Issue, now: Timestamp, settings: &Settings) -> Result<Coupon, Error> {
+    let id = issue.id;
     let mut member = members::active_member(tx, caller, issue.member)?;
     let offer = offers::known_offer(tx, issue.offer)?;
     if let Some(external_id) = &issue.external_id {
@@ -143,7 +168,7 @@ fn issue(
         issued_at: now,
         expires_at: expiry(&offer, now, settings),
     };
-    put_issued(tx, &offer, &coupon, settings)?;
+    put_issued(tx, &offer, &coupon, issue.how, settings)?;
     members::put_moved(tx, &mut member)?;
     events::append(tx, member.id, [What::CouponIssued(id)])?;
     Ok(coupon)
@@ -163,9 +188,7 @@ pub(super) fn issue_triggered(
     now: Timestamp,
     settings: &Settings,
 ) -> Result<Vec<What>, Error> {
-    let offers = offers::triggered(tx, trigger)?;
-    let issued = issue_all(tx, member, offers, first, now, settings)?;
-    Ok(issued.into_iter().map(What::CouponIssued).collect())
+    issue_matching(tx, member, trigger, first, now, settings, |_| true)
 }
 
 /// Issues a coupon of each of these offers that has one to give; which. As [`issue_triggered`] in all else.
@@ -183,6 +206,44 @@ pub(super) fn issue_named(
 ) -> Result<Vec<CouponId>, Error> {
     let offers = tx.get_many(&OFFERS, named)?;
     issue_all(tx, member, offers.into_iter().flatten(), first, now, settings)
+}
+
+/// The same for offers that wait for the fields which the member's profile holds now, once for each member.
+///
+/// # Errors
+///
+/// Those of the store.
+pub(super) fn issue_for_profile(
+    tx: &mut Tx<'_>,
+    member: &Member,
+    held: &[ProfileField],
+    first: CouponId,
+    now: Timestamp,
+    settings: &Settings,
+) -> Result<Vec<What>, Error> {
+    let mut due = Vec::new();
+    for offer in offers::triggered(tx, Trigger::ProfileCompleted)? {
+        let complete = offer.profile_fields.iter().all(|field| held.contains(field));
+        if complete && tx.get(&COUPONS_ISSUED, &(offer.id, member.id))?.is_none() {
+            due.push(offer.id);
+        }
+    }
+    issue_matching(tx, member, Trigger::ProfileCompleted, first, now, settings, |offer| due.contains(&offer.id))
+}
+
+/// The same for those of the offers with this trigger that match.
+fn issue_matching(
+    tx: &mut Tx<'_>,
+    member: &Member,
+    trigger: Trigger,
+    first: CouponId,
+    now: Timestamp,
+    settings: &Settings,
+    matches: impl Fn(&Offer) -> bool,
+) -> Result<Vec<What>, Error> {
+    let offers = offers::triggered(tx, trigger)?.into_iter().filter(matches);
+    let issued = issue_all(tx, member, offers, first, now, settings)?;
+    Ok(issued.into_iter().map(What::CouponIssued).collect())
 }
 
 fn issue_all(
@@ -206,9 +267,9 @@ fn issue_all(
             issued_at: now,
             expires_at: expiry(&offer, now, settings),
         };
-        match put_issued(tx, &offer, &coupon, settings) {
+        match put_issued(tx, &offer, &coupon, How::ByItself, settings) {
             Ok(()) => issued.push(id),
-            // Not begun, ended, or the member has had their share: the day comes without it.
+            // Not begun, ended, closed, or the member has had their share: the day comes without it.
             Err(Error::NotIssuable { .. }) => {}
             Err(error) => return Err(error),
         }
@@ -217,19 +278,20 @@ fn issue_all(
 }
 
 /// Writes a coupon that a member is issued now, with its timers.
-fn put_issued(tx: &mut Tx<'_>, offer: &Offer, coupon: &Coupon, settings: &Settings) -> Result<(), Error> {
+fn put_issued(tx: &mut Tx<'_>, offer: &Offer, coupon: &Coupon, how: How, settings: &Settings) -> Result<(), Error> {
     let (id, member, now) = (coupon.id, coupon.member, coupon.issued_at);
     let local = settings.zone.to_datetime(now);
     let birthday_month = occasions::birthday_month(tx, member)? == Some(local.month());
     let issued = tx.get(&COUPONS_ISSUED, &(offer.id, member))?.unwrap_or(0);
-    if let Some(why) = not_issuable(offer, issued, now) {
+    if let Some(why) = not_issuable(offer, issued, how, now) {
         return Err(Error::NotIssuable { offer: offer.id, why: why.into() });
     }
     if !window::is_open(&offer.windows, local, birthday_month) {
         let why = format!("it is open at {} alone", room::windows(offer));
         return Err(Error::NotIssuable { offer: offer.id, why: why.into() });
     }
-    let taking = Taking { offer, member, local, amounts: &[(Measure::Issues, 1)] };
+    let limits = limits::limits(offer);
+    let taking = Taking { offer: offer.id, limits: &limits, member, local, amounts: &[(Measure::Issues, 1)] };
     let taken = taking.take(tx)?;
     taken.map_err(|short| Error::NotIssuable { offer: offer.id, why: room::words(short).into() })?;
     tx.put(&COUPONS, &id, coupon)?;
@@ -242,12 +304,20 @@ fn put_issued(tx: &mut Tx<'_>, offer: &Offer, coupon: &Coupon, settings: &Settin
     Ok(())
 }
 
-fn not_issuable(offer: &Offer, issued: u32, now: Timestamp) -> Option<&'static str> {
+fn not_issuable(offer: &Offer, issued: u32, how: How, now: Timestamp) -> Option<&'static str> {
     if offer.class != OfferClass::Coupon {
         return Some("it applies without a coupon");
     }
-    if offer.state == OfferState::Paused {
-        return Some("it is paused");
+    if offer.claimed && matches!(how, How::Assigned | How::ByItself) {
+        return Some("its coupons are claimed by members, one by one");
+    }
+    if !offer.claimed && how == How::Claimed {
+        return Some("its coupons cannot be claimed");
+    }
+    match offer.state {
+        OfferState::Live => {}
+        OfferState::Paused => return Some("it is paused"),
+        OfferState::Draft => return Some("it is a draft, which others have to approve"),
     }
     if now < offer.starts_at {
         return Some("it has not begun");

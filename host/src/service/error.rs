@@ -48,6 +48,8 @@ pub enum Nature {
     Stale,
     /// The thing was erased.
     Gone,
+    /// The caller asked too often.
+    TooMany,
     /// Try again later.
     Unavailable,
     /// A defect or a failing machine.
@@ -189,6 +191,15 @@ pub enum Error {
         /// For example `it has ended`.
         why: std::borrow::Cow<'static, str>,
     },
+    /// Who defined an offer does not approve it.
+    #[error("offer {0} was defined with this key: another one has to approve it")]
+    OwnApproval(OfferId),
+    /// Somebody has redeemed the code.
+    #[error("the code was redeemed before")]
+    CodeUsed,
+    /// Too many wrong codes were tried.
+    #[error("too many wrong codes were tried: wait an hour")]
+    TooManyGuesses,
     /// Shipped medicine comes back only for quality or fault.
     #[error("shipped medicine is refunded only for quality or fault: line {line}")]
     MedicineNotReturnable {
@@ -273,6 +284,9 @@ impl Error {
             Self::UnderReview { .. } => "prescription-under-review",
             Self::OutOfStock { .. } => "out-of-stock",
             Self::NotIssuable { .. } => "offer-not-issuable",
+            Self::OwnApproval(_) => "own-approval",
+            Self::CodeUsed => "code-used",
+            Self::TooManyGuesses => "too-many-guesses",
             Self::MedicineNotReturnable { .. } => "medicine-not-returnable",
             Self::Pricing(PricingError::TooManyPoints { .. }) => "points-above-limit",
             Self::Refund(RefundError::Overflow(_)) | Self::Pricing(PricingError::Overflow(_)) | Self::Overflow(_) => {
@@ -315,8 +329,11 @@ impl Error {
             | Self::UnderReview { .. }
             | Self::OutOfStock { .. }
             | Self::NotIssuable { .. }
+            | Self::OwnApproval(_)
+            | Self::CodeUsed
             | Self::MedicineNotReturnable { .. }
             | Self::Store(StoreError::Exporting) => Nature::Conflict,
+            Self::TooManyGuesses => Nature::TooMany,
             Self::Plugin(refusal) => refusal.nature(),
             Self::Busy
             | Self::NoRule { .. }

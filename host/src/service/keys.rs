@@ -103,6 +103,10 @@ scopes! {
     PrescriptionsWrite = 31, "prescriptions:write";
     /// Review prescriptions: read all of what was uploaded, approve and reject.
     PrescriptionsReview = 32, "prescriptions:review";
+    /// Approve offers that others defined.
+    OffersApprove = 34, "offers:approve";
+    /// Export codes, which are worth money.
+    CodesRead = 35, "codes:read";
 }
 
 /// A name that no scope has.

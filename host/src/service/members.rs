@@ -14,7 +14,7 @@ pub use profile::{Change, ProfileChange};
 use super::{
     Caller, Done, Error, Idempotency, Page, PageRequest, Services, Settings,
     check::Checks,
-    coupons,
+    coupons, offers,
     tables::{MEMBERS, MEMBERS_BY_EXTERNAL_ID, MEMBERS_OF_PARTNER, PATIENTS, PROFILES},
     timers::occasions,
 };
@@ -22,11 +22,11 @@ use crate::{
     domain::{
         member::{ExternalId, HeldTier, Member, MemberState, Patient, Profile, Relation, Revision, TierCause},
         money::Money,
-        offer::Trigger,
+        offer::{ProfileField, Trigger},
         touch::Language,
     },
     events::{self, What},
-    ids::{CouponId, MemberId, PartnerId},
+    ids::{CouponId, Id as _, MemberId, PartnerId},
     members::{
         erasures::Erasure,
         vault::{KeyClass, Vault, VaultError},
@@ -82,6 +82,7 @@ impl Services {
             member,
             sealed,
             birthday: new.profile.birthday,
+            held: ProfileField::held(&new.profile),
             first_coupon: self.ids.ordered(now),
             settings: Arc::clone(&self.settings),
         };
@@ -170,6 +171,7 @@ impl Services {
             change.clone().apply(&mut profile);
             let birthday = (profile.birthday != born).then_some(profile.birthday);
             let after = self.seal(id, &profile)?;
+            let (held, first_coupon) = (ProfileField::held(&profile), self.ids.ordered(now));
             let (once, change, settings) = (once.clone(), change.clone(), Arc::clone(&self.settings));
             let run = self.store.run(now, move |tx| {
                 once.once(tx, |tx| {
@@ -183,8 +185,9 @@ impl Services {
                     if let Some(birthday) = birthday {
                         occasions::set_birthday(tx, id, birthday, now, &settings)?;
                     }
+                    let issued = coupons::issue_for_profile(tx, &member, &held, first_coupon, now, &settings)?;
                     put_moved(tx, &mut member)?;
-                    events::append(tx, id, [What::Updated])?;
+                    events::append(tx, id, [What::Updated].into_iter().chain(issued))?;
                     Ok(member)
                 })
             });
@@ -303,13 +306,15 @@ struct Joins {
     member: Member,
     sealed: Vec<u8>,
     birthday: Option<Date>,
+    /// What the profile holds.
+    held: Vec<ProfileField>,
     /// The id of the first coupon that joining brings.
     first_coupon: CouponId,
     settings: Arc<Settings>,
 }
 
 fn register(tx: &mut Tx<'_>, joins: &Joins) -> Result<Member, Error> {
-    let Joins { member, sealed, birthday, first_coupon, settings } = joins;
+    let Joins { member, sealed, birthday, held, first_coupon, settings } = joins;
     let now = member.registered_at;
     external_id_is_free(tx, member)?;
     if let Some(external_id) = &member.external_id {
@@ -323,7 +328,10 @@ fn register(tx: &mut Tx<'_>, joins: &Joins) -> Result<Member, Error> {
     occasions::set_birthday(tx, member.id, *birthday, now, settings)?;
     occasions::set_anniversary(tx, member, settings)?;
     let issued = coupons::issue_triggered(tx, member, Trigger::Registration, *first_coupon, now, settings)?;
-    events::append(tx, member.id, [What::Registered].into_iter().chain(issued))?;
+    // Behind the ids that joining may have used.
+    let next = CouponId::from_bits(first_coupon.to_bits().wrapping_add(offers::TRIGGERED_MAX as u128));
+    let completed = coupons::issue_for_profile(tx, member, held, next, now, settings)?;
+    events::append(tx, member.id, [What::Registered].into_iter().chain(issued).chain(completed))?;
     Ok(member.clone())
 }
 

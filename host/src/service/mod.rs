@@ -3,6 +3,7 @@
 //! Every use case is a method of [`Services`]. It reads the clock once, loads one snapshot, asks the plugins outside any
 //! transaction, and commits one decision in one transaction with its idempotency record. Nothing here knows HTTP.
 
+pub mod bonuses;
 mod check;
 pub mod coupons;
 pub mod error;

@@ -5,6 +5,8 @@
 //! never stored, and a policy that does not understand a live offer is never activated (see `releases`).
 
 mod check;
+mod launch;
+mod liability;
 pub(super) mod room;
 mod terms;
 
@@ -21,20 +23,23 @@ use super::{
 };
 use crate::{
     domain::{
+        condition::Condition,
         fact::Value,
+        launch::{Launch, PauseCause},
         limit::Limit,
         member::{ExternalId, Revision},
         money::{BasisPoints, Money},
-        offer::{Funder, FunderShare, Offer, OfferClass, OfferState, Purpose, Trigger, Validity},
+        offer::{Funder, FunderShare, Offer, OfferClass, OfferState, ProfileField, Purpose, Trigger, Validity},
         rule::Kind,
         window::Window,
     },
-    ids::OfferId,
+    ids::{KeyId, OfferId},
     ledger::counters::{self, CounterKey},
     plugin::Release,
     store::{Scan, Tx},
 };
 
+pub use liability::Liability;
 pub(super) use terms::misfit;
 
 /// Live offers that apply without a coupon: every quote considers all of them.
@@ -87,6 +92,18 @@ pub struct NewOffer {
     pub limits: Vec<Limit>,
     /// When it is open; always where there are none.
     pub windows: Vec<Window>,
+    /// What a member must be to use or claim it.
+    pub conditions: Vec<Condition>,
+    /// Members claim its coupons themselves, and nobody else issues them.
+    pub claimed: bool,
+    /// The event that issues its coupons, where an event does.
+    pub event: Option<String>,
+    /// What a profile has to hold to bring a coupon, where a profile does; everything it may hold where nothing is said.
+    pub profile_fields: Vec<ProfileField>,
+    /// Uses and money of all members in a minute or hour above which it pauses itself.
+    pub breaker: Vec<Limit>,
+    /// It stays a draft even where nobody else could approve it.
+    pub draft: bool,
 }
 
 impl NewOffer {
@@ -113,18 +130,25 @@ impl NewOffer {
             issued_on: None,
             limits: Vec::new(),
             windows: Vec::new(),
+            conditions: Vec::new(),
+            claimed: false,
+            event: None,
+            profile_fields: Vec::new(),
+            breaker: Vec::new(),
+            draft: false,
         }
     }
 }
 
 impl Services {
-    /// Defines an offer; it is live at once, within its times.
+    /// Defines an offer: a draft, which others approve. Where no other key could approve it and it is not asked to stay a
+    /// draft, it is live at once, within its times, and the record says so.
     ///
     /// # Errors
     ///
     /// [`Error::Invalid`] for every wrong field and term, [`Error::Taken`] for a code in use, [`Error::Plugin`] if the
     /// policy cannot be asked, [`Error::Busy`] if it keeps being swapped.
-    pub async fn define_offer(&self, _: Caller, once: Idempotency, new: NewOffer) -> Result<Done<Offer>, Error> {
+    pub async fn define_offer(&self, caller: Caller, once: Idempotency, new: NewOffer) -> Result<Done<Offer>, Error> {
         let now = self.clock.now();
         check::check(&new, now)?;
         if let Some(done) = once.before(&self.store).await? {
@@ -135,15 +159,14 @@ impl Services {
         for _ in 0..DEFINE_TRIES {
             let policy = self.live_policy(&slot)?;
             let terms = self.checked_terms(&policy, &new.terms).await?;
-            let offer = described(id, &new, slot.clone(), terms, now);
-            let (once, number) = (once.clone(), policy.reference().number);
+            let offer = described(id, &new, slot.clone(), terms, caller.key, now);
+            let (once, number, draft) = (once.clone(), policy.reference().number, new.draft);
             let run = self.store.run(now, move |tx| {
                 once.once(tx, |tx| {
                     if live_number(tx, &offer.slot)? != Some(number) {
                         return Err(Error::Busy);
                     }
-                    define(tx, &offer, now)?;
-                    Ok(offer.clone())
+                    define(tx, offer.clone(), draft, now)
                 })
             });
             match run.await {
@@ -201,13 +224,7 @@ impl Services {
             once.once(tx, |tx| {
                 let mut offer = known_offer(tx, id)?;
                 if offer.state == OfferState::Live {
-                    offer.state = OfferState::Paused;
-                    offer.revision = offer.revision.next();
-                    tx.put(&OFFERS, &id, &offer)?;
-                    tx.delete(&AUTOMATIC_OFFERS, &id)?;
-                    if let Some(trigger) = offer.issued_on {
-                        tx.delete(&TRIGGERED_OFFERS, &(trigger as u8, id))?;
-                    }
+                    launch::pause(tx, &mut offer, PauseCause::Operator)?;
                 }
                 Ok(offer)
             })
@@ -279,7 +296,15 @@ fn live_number(tx: &mut Tx<'_>, slot: &str) -> Result<Option<u64>, Error> {
     Ok(tx.get(&ACTIVE_RELEASES, &slot.to_owned())?.map(|active| active.number))
 }
 
-fn described(id: OfferId, new: &NewOffer, slot: String, terms: Vec<(String, Value)>, now: Timestamp) -> Offer {
+fn described(
+    id: OfferId,
+    new: &NewOffer,
+    slot: String,
+    terms: Vec<(String, Value)>,
+    by: KeyId,
+    now: Timestamp,
+) -> Offer {
+    let needed = launch::approvals_needed(&terms);
     let platform = || vec![FunderShare { funder: Funder::Platform, share: BasisPoints::ONE }];
     Offer {
         id,
@@ -299,36 +324,75 @@ fn described(id: OfferId, new: &NewOffer, slot: String, terms: Vec<(String, Valu
         validity: new.validity,
         starts_at: new.starts_at.unwrap_or(now),
         ends_at: new.ends_at,
-        state: OfferState::Live,
+        state: OfferState::Draft,
         revision: Revision::FIRST,
         returns_on_refund: new.returns_on_refund,
         issued_on: new.issued_on,
         limits: new.limits.clone(),
         windows: new.windows.clone(),
+        conditions: new.conditions.clone(),
+        claimed: new.claimed,
+        event: new.event.clone(),
+        profile_fields: if new.issued_on == Some(Trigger::ProfileCompleted) && new.profile_fields.is_empty() {
+            ProfileField::ALL.to_vec()
+        } else {
+            new.profile_fields.clone()
+        },
+        listed_at: 0,
+        launch: Some(Launch { defined_by: by, approvals: Vec::new(), needed, alone: false }),
+        breaker: new.breaker.clone(),
+        paused_by: None,
     }
 }
 
-fn define(tx: &mut Tx<'_>, offer: &Offer, now: Timestamp) -> Result<(), Error> {
+fn define(tx: &mut Tx<'_>, mut offer: Offer, draft: bool, now: Timestamp) -> Result<Offer, Error> {
     let code = offer.code.as_str().to_owned();
     if let Some(holder) = tx.get(&OFFERS_BY_CODE, &code)? {
         return Err(Error::Taken { what: "offer", name: offer.code.clone(), id: holder.to_string() });
     }
     tx.put(&OFFERS_BY_CODE, &code, &offer.id)?;
-    tx.put(&OFFERS, &offer.id, offer)?;
+    if let Some(launch) = offer.launch.as_mut().filter(|_| !draft)
+        && !launch::others_can_approve(tx, launch.defined_by)?
+    {
+        launch.alone = true;
+        (offer.state, offer.listed_at) = (OfferState::Live, tx.seq().get());
+    }
+    tx.put(&OFFERS, &offer.id, &offer)?;
     if let Some(uses) = offer.budget_uses {
         counters::set_limit(tx, CounterKey::OfferUses(offer.id), i64::try_from(uses).unwrap_or(i64::MAX))?;
     }
     if let Some(amount) = offer.budget_amount {
         counters::set_limit(tx, CounterKey::OfferAmount(offer.id), amount.get())?;
     }
-    list_automatic(tx, offer, now)?;
-    list_triggered(tx, offer, now)
+    if offer.state == OfferState::Live {
+        list_automatic(tx, &offer, now)?;
+        list_triggered(tx, &offer, now)?;
+    }
+    Ok(offer)
 }
 
-fn resume(tx: &mut Tx<'_>, mut offer: Offer, policy: &Release, now: Timestamp) -> Result<Offer, Error> {
-    if offer.state == OfferState::Live {
-        return Ok(offer);
+/// Takes an offer off every list of live ones.
+fn unlist(tx: &mut Tx<'_>, offer: &Offer) -> Result<(), Error> {
+    tx.delete(&AUTOMATIC_OFFERS, &offer.id)?;
+    if let Some(trigger) = offer.issued_on {
+        tx.delete(&TRIGGERED_OFFERS, &(trigger as u8, offer.id))?;
     }
+    Ok(())
+}
+
+fn resume(tx: &mut Tx<'_>, offer: Offer, policy: &Release, now: Timestamp) -> Result<Offer, Error> {
+    match offer.state {
+        OfferState::Live => Ok(offer),
+        OfferState::Paused => go_live(tx, offer, policy, now),
+        OfferState::Draft => {
+            let why = "it is a draft, which others have to approve".into();
+            Err(Error::NotIssuable { offer: offer.id, why })
+        }
+    }
+}
+
+/// Makes an offer live whose policy still understands it.
+fn go_live(tx: &mut Tx<'_>, mut offer: Offer, policy: &Release, now: Timestamp) -> Result<Offer, Error> {
     if has_ended(&offer, now) {
         return Err(Error::NotIssuable { offer: offer.id, why: "it has ended".into() });
     }
@@ -338,7 +402,7 @@ fn resume(tx: &mut Tx<'_>, mut offer: Offer, policy: &Release, now: Timestamp) -
             misfits: vec![why],
         }));
     }
-    offer.state = OfferState::Live;
+    (offer.state, offer.listed_at) = (OfferState::Live, tx.seq().get());
     offer.revision = offer.revision.next();
     tx.put(&OFFERS, &offer.id, &offer)?;
     list_automatic(tx, &offer, now)?;

@@ -4,6 +4,8 @@
 use jiff::Timestamp;
 
 use super::{
+    bonuses::Bonus,
+    coupons::{CodeBatch, Guesses, MadeCode, Revocation},
     idempotency::Used,
     keys::{ApiKey, KeyHash, Partner},
     releases::{ActiveRelease, StoredModule, StoredRelease},
@@ -13,6 +15,7 @@ use super::{
 use crate::{
     domain::{
         member::{DayTotals, Member, Patient},
+        money::Points,
         offer::{Coupon, Offer},
         order::{Order, Priced, Quote},
         prescription::Prescription,
@@ -72,6 +75,18 @@ pub const COUPONS_BY_EXTERNAL_ID: Table<(PartnerId, String), CouponId> = Table::
 /// How many coupons of an offer a member was issued.
 pub const COUPONS_ISSUED: Table<(OfferId, MemberId), u32> = Table::new(34, "coupons-issued.v1");
 
+/// How far taking back the coupons of an offer has come.
+pub const REVOCATIONS: Table<OfferId, Revocation> = Table::new(37, "revocations.v1");
+/// Points for a month's spending, by what the operator calls them.
+pub const BONUSES: Table<String, Bonus> = Table::new(38, "bonuses.v1");
+/// Which bonus a member was given for which month: years times twelve and months.
+pub const BONUSES_GIVEN: Table<(MemberId, String, i32), Points> = Table::new(39, "bonuses-given.v1");
+/// Codes that were made.
+pub const CODES: Table<[u8; 13], MadeCode> = Table::new(80, "codes.v1");
+/// Codes of an offer that were made together, by the offer's number for them.
+pub const CODE_BATCHES: Table<(OfferId, u32), CodeBatch> = Table::new(81, "code-batches.v1");
+/// Wrong codes that a member (0) or a key (1) tried.
+pub const GUESSES: Table<(u8, u128), Guesses> = Table::new(82, "guesses.v1");
 /// What orders hold of the limits of offers.
 pub const RESERVATIONS: Table<OrderId, Reservations> = Table::new(36, "reservations.v1");
 

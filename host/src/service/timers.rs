@@ -19,7 +19,7 @@ mod tiers;
 use jiff::Timestamp;
 
 use super::{
-    Error, Services, Settings, order, prescriptions,
+    Error, Services, Settings, coupons, order, prescriptions,
     tables::{MEMBERS, PLACED_QUOTES, QUOTES},
     tiers::{gifts, keep},
 };
@@ -135,6 +135,8 @@ fn fire(
             notice::points(tx, Id::from_bits(key.subject), timer.argument.unwrap_or(0), now, settings)
         }
         TimerKind::PrescriptionExpires => prescriptions::expire(tx, Id::from_bits(key.subject), now),
+        TimerKind::MakeCodes => coupons::codes::step(tx, Id::from_bits(key.subject), timer.argument.unwrap_or(0), now),
+        TimerKind::RevokeCoupons => coupons::revoke::step(tx, Id::from_bits(key.subject), now),
         TimerKind::Birthday | TimerKind::Anniversary => {
             occasions::celebrate(tx, key, timer.first_due(key), now, settings, first_coupon)
         }

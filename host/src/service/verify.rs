@@ -7,11 +7,11 @@
 use std::sync::Arc;
 
 use super::tables::{
-    ACTIVE_RELEASES, AUTOMATIC_OFFERS, COUPONS, COUPONS_BY_EXTERNAL_ID, COUPONS_ISSUED, COUPONS_OF_MEMBER, DAY_TOTALS,
-    IDEMPOTENCY, KEYS, KEYS_BY_ID, MEMBERS, MEMBERS_BY_EXTERNAL_ID, MEMBERS_OF_PARTNER, MODULES, OCCASIONS, OFFERS,
-    OFFERS_BY_CODE, ORDER_PRICES, ORDERS, ORDERS_BY_EXTERNAL_ID, ORDERS_OF_MEMBER, PARTNERS, PATIENTS, PLACED_QUOTES,
-    POINTS_NOTICES, PRODUCTS, PRODUCTS_BY_EXTERNAL_ID, PROFILES, QUOTES, RELEASES, RESERVATIONS, TIER_DIGESTS,
-    TRIGGERED_OFFERS,
+    ACTIVE_RELEASES, AUTOMATIC_OFFERS, BONUSES, BONUSES_GIVEN, CODE_BATCHES, CODES, COUPONS, COUPONS_BY_EXTERNAL_ID,
+    COUPONS_ISSUED, COUPONS_OF_MEMBER, DAY_TOTALS, GUESSES, IDEMPOTENCY, KEYS, KEYS_BY_ID, MEMBERS,
+    MEMBERS_BY_EXTERNAL_ID, MEMBERS_OF_PARTNER, MODULES, OCCASIONS, OFFERS, OFFERS_BY_CODE, ORDER_PRICES, ORDERS,
+    ORDERS_BY_EXTERNAL_ID, ORDERS_OF_MEMBER, PARTNERS, PATIENTS, PLACED_QUOTES, POINTS_NOTICES, PRODUCTS,
+    PRODUCTS_BY_EXTERNAL_ID, PROFILES, QUOTES, RELEASES, RESERVATIONS, REVOCATIONS, TIER_DIGESTS, TRIGGERED_OFFERS,
 };
 use super::tables::{PAPERS, PRESCRIPTIONS, PRESCRIPTIONS_BY_EXTERNAL_ID, PRESCRIPTIONS_OF_PATIENT, REVIEW_QUEUE};
 use super::tables::{TIER_GIFTS, TIER_PROGRAMMES, TIER_TOLD};
@@ -23,7 +23,7 @@ use crate::{
         prescription::PrescriptionState,
     },
     events::{self, CURSORS, EVENTS},
-    ids::{CouponId, Id as _, MemberId, OrderId, PrescriptionId},
+    ids::{CouponId, Id as _, MemberId, OfferId, OrderId, PrescriptionId},
     ledger::tables::{BALANCES, COUNTERS, ENTRIES, LOTS, OFFER_TAKEN, PENDING_LOTS},
     members::vault::{KeyClass, Vault},
     plugin::ModuleDigest,
@@ -279,6 +279,19 @@ async fn coupons(store: &Store, report: &mut ReferencesReport) -> Result<(), Sto
         .await?;
     each(store, report, COUPONS_BY_EXTERNAL_ID, |tx, _, id, problems| must_have(tx, &COUPONS, id, id, problems))
         .await?;
+    each(store, report, REVOCATIONS, |tx, offer, _, problems| must_have(tx, &OFFERS, offer, offer, problems)).await?;
+    each(store, report, CODES, |tx, _, code, problems| {
+        must_have(tx, &CODE_BATCHES, &(code.offer, code.batch), format_args!("a code of {}", code.offer), problems)
+    })
+    .await?;
+    each(store, report, CODE_BATCHES, |tx, (offer, _), _, problems| must_have(tx, &OFFERS, offer, offer, problems))
+        .await?;
+    readable(store, report, GUESSES).await?;
+    readable(store, report, BONUSES).await?;
+    each(store, report, BONUSES_GIVEN, |tx, (member, _, _), _, problems| {
+        must_have(tx, &MEMBERS, member, member, problems)
+    })
+    .await?;
     each(store, report, COUPONS_ISSUED, |tx, (offer, member), _, problems| {
         must_have(tx, &OFFERS, offer, offer, problems)?;
         must_have(tx, &MEMBERS, member, member, problems)
@@ -410,6 +423,9 @@ fn timer_refers(tx: &mut Tx<'_>, key: &TimerKey, problems: &mut Problems) -> Res
     match key.kind {
         TimerKind::UnpaidOrder | TimerKind::ActivatePoints => {
             must_have(tx, &ORDERS, &OrderId::from_bits(key.subject), who, problems)
+        }
+        TimerKind::RevokeCoupons | TimerKind::MakeCodes => {
+            must_have(tx, &OFFERS, &OfferId::from_bits(key.subject), who, problems)
         }
         TimerKind::ExpireCoupon | TimerKind::NoticeCoupon => {
             must_have(tx, &COUPONS, &CouponId::from_bits(key.subject), who, problems)

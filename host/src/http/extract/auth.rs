@@ -36,7 +36,14 @@ pub(crate) trait Needs: Send + Sync + 'static {
 }
 
 /// The caller, proven to have scope `S`.
-pub(crate) struct Allowed<S>(Caller, PhantomData<S>);
+pub(crate) struct Allowed<S>(Caller, Scopes, PhantomData<S>);
+
+impl<S> Allowed<S> {
+    /// Whether the key may do this, too.
+    pub(crate) fn also(&self, scope: Scope) -> bool {
+        self.1.contains(scope)
+    }
+}
 
 impl<S> Deref for Allowed<S> {
     type Target = Caller;
@@ -61,7 +68,7 @@ pub(crate) mod needs {
     needs! {
         MembersRead MembersWrite CatalogueRead CatalogueWrite OffersRead OffersWrite CouponsRead CouponsWrite
         OrdersRead OrdersWrite PointsRead PointsWrite PluginsRead PluginsWrite KeysRead KeysWrite Operate MembersPersonal
-        TouchesRead TouchesWrite ReachRead ReachWrite PrescriptionsRead PrescriptionsWrite PrescriptionsReview
+        TouchesRead TouchesWrite ReachRead ReachWrite PrescriptionsRead PrescriptionsWrite PrescriptionsReview OffersApprove CodesRead
     }
 }
 
@@ -73,7 +80,7 @@ impl<S: Needs> FromRequestParts<Api> for Allowed<S> {
             return Err(unauthenticated("send an API key: `Authorization: Bearer <key>`", None));
         };
         if found.scopes.contains(S::SCOPE) {
-            return Ok(Self(found.caller, PhantomData));
+            return Ok(Self(found.caller, found.scopes, PhantomData));
         }
         let scope = S::SCOPE.name();
         let problem =

@@ -69,6 +69,7 @@ async fn list(
 /// Makes an event ask for a template from now on. It tells the template: `coupon-…` `offer`, `offer_en`, `expires_on`;
 /// `order-…` and `points-activated` `order`, `payable`; `tier-changed` `from`, `to`; `tier-at-risk` `tier`, `to`, `on`;
 /// `tier-renewal` `tier`, `on`; `tier-gift` `tier`, `points`; `points-expiring` `points`, `on`;
+/// `bonus-given` `points`;
 /// `birthday` `year`; `anniversary` `years`; `member-day` `on`; all others nothing. A move by a new tier rule asks for
 /// nothing.
 #[utoipa::path(

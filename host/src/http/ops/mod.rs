@@ -2,8 +2,11 @@
 
 mod automations;
 mod backups;
+mod bonuses;
 mod clock;
+mod codes;
 mod keys;
+mod launches;
 mod modules;
 mod offers;
 mod prescriptions;
@@ -25,6 +28,9 @@ pub(super) fn routes() -> OpenApiRouter<Api> {
         .merge(offers::routes())
         .merge(prescriptions::routes())
         .merge(tiers::routes())
+        .merge(bonuses::routes())
+        .merge(launches::routes())
+        .merge(codes::routes())
         .merge(modules::routes())
         .merge(slots::routes())
         .merge(keys::routes())

@@ -2,16 +2,17 @@
 
 use axum::extract::{OriginalUri, State};
 use jiff::Timestamp;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::Map;
 use utoipa::ToSchema;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use crate::{
     domain::{
+        condition::Condition,
         member::ExternalId,
         money::BasisPoints,
-        offer::{Funder, FunderShare, OfferClass, Purpose, Trigger, Validity},
+        offer::{Funder, FunderShare, OfferClass, ProfileField, Purpose, Trigger, Validity},
     },
     http::{
         Api,
@@ -21,12 +22,12 @@ use crate::{
         views::{
             OfferView,
             input::{Fields, MoneyInput},
-            limit::{LimitInput, ValidUntil, WindowInput},
+            limit::{ConditionView, LimitInput, ValidUntil, WindowInput},
             schema,
         },
     },
     ids::OfferId,
-    service::offers::NewOffer,
+    service::{coupons::Revocation, keys::Scope, offers::NewOffer},
 };
 
 pub(super) fn routes() -> OpenApiRouter<Api> {
@@ -36,6 +37,7 @@ pub(super) fn routes() -> OpenApiRouter<Api> {
         .routes(routes!(read_by_code))
         .routes(routes!(pause))
         .routes(routes!(resume))
+        .routes(routes!(revoke, revocation))
 }
 
 /// The offer to define.
@@ -91,6 +93,19 @@ struct NewOfferBody {
     /// When it is open, by the calendar of the deployment's zone: in any of them; always where there are none.
     #[serde(default)]
     windows: Vec<WindowInput>,
+    /// What a member must be to use or claim it.
+    #[serde(default)]
+    conditions: Vec<ConditionView>,
+    /// Members claim its coupons themselves (`POST /v1/members/{member}/claims`), and nobody else issues them.
+    #[serde(default)]
+    claimed: bool,
+    /// The event that issues its coupons, where `issued_on` is `event`.
+    #[schema(example = "order-delivered")]
+    event: Option<String>,
+    /// What a profile has to hold, where `issued_on` is `profile-completed`; all of it where it is not said.
+    #[serde(default)]
+    #[schema(value_type = Vec<String>, example = json!(["name", "birthday"]))]
+    profile_fields: Vec<ProfileField>,
     /// Not before; from now on where it is not said.
     #[schema(value_type = Option<String>, format = DateTime)]
     starts_at: Option<Timestamp>,
@@ -100,10 +115,16 @@ struct NewOfferBody {
     /// Whether a coupon comes back when its order is refunded in full.
     #[serde(default)]
     returns_on_refund: bool,
-    /// What issues a coupon of it by itself: `registration`, or once a year `birthday` or `anniversary`; nothing where
-    /// it is not said.
+    /// What issues a coupon of it by itself: `registration`, once a year `birthday` or `anniversary`, once
+    /// `profile-completed`, or every `event` of a name; nothing where it is not said.
     #[schema(schema_with = schema::trigger)]
     issued_on: Option<Trigger>,
+    /// Uses or money of all members in a minute or hour above which it pauses itself.
+    #[serde(default)]
+    breaker: Vec<LimitInput>,
+    /// It stays a draft even where no other key could approve it.
+    #[serde(default)]
+    draft: bool,
 }
 
 /// Who pays what share.
@@ -125,7 +146,10 @@ impl NewOfferBody {
     /// The offer to define, if every field can be read.
     fn read(self, mut fields: Fields) -> Result<NewOffer, Problem> {
         let budget_amount = self.budget_amount.map(|amount| fields.money("/budget_amount", &amount));
-        let limits = self.limits.into_iter().enumerate().map(|(at, limit)| limit.read(at, &mut fields)).collect();
+        let limits =
+            self.limits.into_iter().enumerate().map(|(at, limit)| limit.read("/limits", at, &mut fields)).collect();
+        let rates = self.breaker.into_iter().enumerate();
+        let breaker = rates.map(|(at, rate)| rate.read("/breaker", at, &mut fields)).collect();
         let windows = self.windows.into_iter().enumerate().map(|(at, window)| window.read(at, &mut fields)).collect();
         let validity = validity(self.valid_days, self.valid_hours, self.valid_until, &mut fields);
         fields.finish()?;
@@ -152,6 +176,12 @@ impl NewOfferBody {
             issued_on: self.issued_on,
             limits,
             windows,
+            conditions: self.conditions.into_iter().map(Condition::from).collect(),
+            claimed: self.claimed,
+            event: self.event,
+            profile_fields: self.profile_fields,
+            breaker,
+            draft: self.draft,
         })
     }
 }
@@ -169,7 +199,8 @@ fn validity(days: Option<u16>, hours: Option<u16>, until: Option<ValidUntil>, fi
     validity
 }
 
-/// Defines an offer; it is live at once, within its times.
+/// Defines an offer: a draft, which another key with `offers:approve` approves. Where the caller's key has that scope and
+/// no other one does, it is live at once, within its times, and its record says that it was launched alone.
 #[utoipa::path(
     post, path = "/ops/v1/offers", tag = "offers", security(("api_key" = ["offers:write"])),
     params(OnceHeader), request_body = NewOfferBody,
@@ -180,7 +211,8 @@ async fn define(
     caller: Allowed<needs::OffersWrite>,
     Once { key, body: Json(body), .. }: Once<Json<NewOfferBody>>,
 ) -> Result<Reply<OfferView>, Problem> {
-    let new = body.read(Fields::new(api.currency))?;
+    let mut new = body.read(Fields::new(api.currency))?;
+    new.draft |= !caller.also(Scope::OffersApprove);
     let done = api.services.define_offer(*caller, key, new).await?;
     let (location, revision) = (format!("/ops/v1/offers/{}", done.value.id), done.value.revision);
     Ok(Reply::created(api.show().offer(done.value), location).etag(revision).replayed(done.replayed))
@@ -262,4 +294,51 @@ async fn resume(
     let done = api.services.resume_offer(*caller, key, id).await?;
     let revision = done.value.revision;
     Ok(Reply::ok(api.show().offer(done.value)).etag(revision).replayed(done.replayed))
+}
+
+/// How far taking back an offer's coupons has come.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Revocation)]
+struct RevocationView {
+    /// Coupons issued up to then are taken back.
+    #[schema(value_type = String, format = DateTime)]
+    asked_at: Timestamp,
+    /// Coupons taken back so far.
+    revoked: u64,
+    /// Whether nothing is left to do.
+    done: bool,
+}
+
+impl From<Revocation> for RevocationView {
+    fn from(Revocation { asked_at, revoked, done, .. }: Revocation) -> Self {
+        Self { asked_at, revoked, done }
+    }
+}
+
+/// Takes back every coupon of an offer that is in hand now, step by step; what an order holds is left to it.
+#[utoipa::path(
+    post, path = "/ops/v1/offers/{offer}/revocation", tag = "offers", security(("api_key" = ["offers:write"])),
+    params(OnceHeader), responses((status = 200, body = RevocationView)),
+)]
+async fn revoke(
+    State(api): State<Api>,
+    caller: Allowed<needs::OffersWrite>,
+    Path(id): Path<OfferId>,
+    Once { key, body: Empty, .. }: Once<Empty>,
+) -> Result<Reply<RevocationView>, Problem> {
+    let done = api.services.revoke_coupons_of(*caller, key, id).await?;
+    Ok(Reply::ok(done.value.into()).replayed(done.replayed))
+}
+
+/// Reads how far taking back an offer's coupons has come.
+#[utoipa::path(
+    get, path = "/ops/v1/offers/{offer}/revocation", tag = "offers", security(("api_key" = ["offers:read"])),
+    responses((status = 200, body = RevocationView), (status = 404, description = "not-found")),
+)]
+async fn revocation(
+    State(api): State<Api>,
+    _: Allowed<needs::OffersRead>,
+    Path(id): Path<OfferId>,
+) -> Result<Reply<RevocationView>, Problem> {
+    Ok(Reply::ok(api.services.revocation(id).await?.into()))
 }

@@ -1,4 +1,4 @@
-//! Coupons: issued, read, listed by member.
+//! Coupons: issued, claimed, taken back, read, listed by member.
 
 use axum::extract::{OriginalUri, State};
 use serde::Deserialize;
@@ -9,7 +9,7 @@ use crate::{
     domain::member::ExternalId,
     http::{
         Api,
-        extract::{Allowed, Json, Once, OnceHeader, PageQuery, Path, Query, needs},
+        extract::{Allowed, Empty, Json, Once, OnceHeader, PageQuery, Path, Query, needs},
         problem::Problem,
         reply::{List, Reply},
         views::CouponView,
@@ -19,7 +19,13 @@ use crate::{
 };
 
 pub(super) fn routes() -> OpenApiRouter<Api> {
-    OpenApiRouter::new().routes(routes!(issue)).routes(routes!(read)).routes(routes!(list_of_member))
+    OpenApiRouter::new()
+        .routes(routes!(issue))
+        .routes(routes!(claim))
+        .routes(routes!(redeem))
+        .routes(routes!(revoke))
+        .routes(routes!(read))
+        .routes(routes!(list_of_member))
 }
 
 /// The coupon to issue.
@@ -69,6 +75,84 @@ async fn issue(
     let done = api.services.issue_coupon(*caller, key, issue).await?;
     let location = format!("/v1/coupons/{}", done.value.id);
     Ok(Reply::created(done.value.into(), location).replayed(done.replayed))
+}
+
+/// The coupon to claim.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+struct ClaimBody {
+    /// Of which offer.
+    #[schema(value_type = String)]
+    offer: OfferId,
+}
+
+/// Gives a member a coupon of an offer whose coupons are claimed, if its conditions and limits allow it.
+#[utoipa::path(
+    post, path = "/v1/members/{member}/claims", tag = "coupons", security(("api_key" = ["coupons:write"])),
+    params(OnceHeader), request_body = ClaimBody,
+    responses(
+        (status = 201, body = CouponView),
+        (status = 409, description = "offer-not-issuable"),
+        (status = 410, description = "member-erased"),
+    ),
+)]
+async fn claim(
+    State(api): State<Api>,
+    caller: Allowed<needs::CouponsWrite>,
+    Path(member): Path<MemberId>,
+    Once { key, body: Json(body), .. }: Once<Json<ClaimBody>>,
+) -> Result<Reply<CouponView>, Problem> {
+    let done = api.services.claim_coupon(*caller, key, member, body.offer).await?;
+    let location = format!("/v1/coupons/{}", done.value.id);
+    Ok(Reply::created(done.value.into(), location).replayed(done.replayed))
+}
+
+/// The code that a member typed.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+struct CodeBody {
+    /// In capital or small letters, with hyphens, spaces or neither.
+    #[schema(example = "7K2MQ-XW4RT-9ABC")]
+    code: String,
+}
+
+/// Gives a member the coupon that a code stands for, once.
+#[utoipa::path(
+    post, path = "/v1/members/{member}/codes", tag = "coupons", security(("api_key" = ["coupons:write"])),
+    params(OnceHeader), request_body = CodeBody,
+    responses(
+        (status = 201, body = CouponView),
+        (status = 404, description = "not-found"),
+        (status = 409, description = "code-used, offer-not-issuable"),
+        (status = 422, description = "invalid-request: it was mistyped"),
+        (status = 429, description = "too-many-guesses"),
+    ),
+)]
+async fn redeem(
+    State(api): State<Api>,
+    caller: Allowed<needs::CouponsWrite>,
+    Path(member): Path<MemberId>,
+    Once { key, body: Json(body), .. }: Once<Json<CodeBody>>,
+) -> Result<Reply<CouponView>, Problem> {
+    let done = api.services.redeem_code(*caller, key, member, &body.code).await?;
+    let location = format!("/v1/coupons/{}", done.value.id);
+    Ok(Reply::created(done.value.into(), location).replayed(done.replayed))
+}
+
+/// Takes a coupon back that is in hand.
+#[utoipa::path(
+    post, path = "/v1/coupons/{coupon}/revocation", tag = "coupons", security(("api_key" = ["coupons:write"])),
+    params(OnceHeader),
+    responses((status = 200, body = CouponView), (status = 409, description = "coupon-not-usable")),
+)]
+async fn revoke(
+    State(api): State<Api>,
+    caller: Allowed<needs::CouponsWrite>,
+    Path(id): Path<CouponId>,
+    Once { key, body: Empty, .. }: Once<Empty>,
+) -> Result<Reply<CouponView>, Problem> {
+    let done = api.services.revoke_coupon(*caller, key, id).await?;
+    Ok(Reply::ok(done.value.into()).replayed(done.replayed))
 }
 
 /// Reads a coupon.

@@ -1,4 +1,4 @@
-//! Limits and windows of offers, as requests bring them and answers show them.
+//! Limits, windows and conditions of offers, as requests bring them and answers show them.
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -9,6 +9,7 @@ use super::{
     schema,
 };
 use crate::domain::{
+    condition::Condition,
     limit::{Limit, Measure, Period, Whose},
     money::Money,
     window::{DAY_MINUTES, Window},
@@ -44,13 +45,13 @@ pub(crate) struct LimitInput {
 
 impl LimitInput {
     /// The limit; what is wrong with it is noted.
-    pub(crate) fn read(self, at: usize, fields: &mut Fields) -> Limit {
-        let amount = self.amount.map(|amount| fields.money(&format!("/limits/{at}/amount"), &amount).get());
+    pub(crate) fn read(self, list: &str, at: usize, fields: &mut Fields) -> Limit {
+        let amount = self.amount.map(|amount| fields.money(&format!("{list}/{at}/amount"), &amount).get());
         let said = [(Measure::Uses, self.uses), (Measure::Amount, amount), (Measure::Issues, self.issues)];
         let mut said = said.into_iter().filter_map(|(measure, most)| Some((measure, most?)));
         let first = said.next();
         if first.is_none() || said.next().is_some() {
-            fields.wrong(format!("/limits/{at}"), "must have exactly one of `uses`, `amount` and `issues`");
+            fields.wrong(format!("{list}/{at}"), "must have exactly one of `uses`, `amount` and `issues`");
         }
         let (measure, most) = first.unwrap_or((Measure::Uses, 1));
         Limit { whose: self.per, measure, period: self.period, most }
@@ -163,6 +164,37 @@ impl From<Window> for WindowView {
         let (from, to) = (clock(window.from), clock(window.to));
         let Window { weekdays, days, months, birthday_month, .. } = window;
         Self { weekdays, days, months, from, to, birthday_month }
+    }
+}
+
+/// What a member must be: exactly one sort of question, by the fact's type.
+#[derive(Deserialize, Serialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(as = Condition)]
+pub(crate) struct ConditionView {
+    /// A fact of the member, the tier or the calendar; amounts in minor units.
+    #[schema(example = "member.lifetime-paid-orders")]
+    fact: String,
+    /// A number not below this.
+    at_least: Option<i64>,
+    /// A number not above this.
+    at_most: Option<i64>,
+    /// One of these texts.
+    #[serde(default)]
+    one_of: Vec<String>,
+    /// A flag that says this.
+    is: Option<bool>,
+}
+
+impl From<ConditionView> for Condition {
+    fn from(ConditionView { fact, at_least, at_most, one_of, is }: ConditionView) -> Self {
+        Self { fact, at_least, at_most, one_of, is }
+    }
+}
+
+impl From<Condition> for ConditionView {
+    fn from(Condition { fact, at_least, at_most, one_of, is }: Condition) -> Self {
+        Self { fact, at_least, at_most, one_of, is }
     }
 }
 

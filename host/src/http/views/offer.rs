@@ -8,17 +8,18 @@ use utoipa::ToSchema;
 
 use super::{
     MoneyView, Show,
-    limit::{LimitView, ValidUntil, WindowView},
+    limit::{ConditionView, LimitView, ValidUntil, WindowView},
     order::FunderView,
     schema,
 };
 use crate::{
     domain::{
         fact::Value,
+        launch::{Launch, PauseCause},
         member::ExternalId,
-        offer::{Coupon, CouponState, Offer, OfferClass, OfferState, Purpose, Trigger, Validity},
+        offer::{Coupon, CouponState, Offer, OfferClass, OfferState, ProfileField, Purpose, Trigger, Validity},
     },
-    ids::{CouponId, MemberId, OfferId, OrderId, PartnerId},
+    ids::{CouponId, KeyId, MemberId, OfferId, OrderId, PartnerId},
 };
 
 /// Something that can be granted or applied.
@@ -67,6 +68,10 @@ pub(crate) struct OfferView {
     valid_until: Option<ValidUntil>,
     /// When it is open, by the calendar of the deployment's zone; always where there are none.
     windows: Vec<WindowView>,
+    /// What a member must be to use or claim it.
+    conditions: Vec<ConditionView>,
+    /// Members claim its coupons themselves, and nobody else issues them.
+    claimed: bool,
     #[schema(value_type = String, format = DateTime)]
     starts_at: Timestamp,
     #[schema(value_type = Option<String>, format = DateTime)]
@@ -76,10 +81,46 @@ pub(crate) struct OfferView {
     /// What issues a coupon of it by itself; nothing where it is null.
     #[schema(schema_with = schema::trigger)]
     issued_on: Option<Trigger>,
+    /// The event that issues its coupons, where an event does.
+    #[schema(example = "order-delivered")]
+    event: Option<String>,
+    /// What a profile has to hold to bring a coupon, where a profile does.
+    #[schema(value_type = Vec<String>, example = json!(["name", "birthday"]))]
+    profile_fields: Vec<ProfileField>,
     #[schema(schema_with = schema::offer_state)]
     state: OfferState,
+    /// What paused it last.
+    #[schema(schema_with = schema::pause_cause)]
+    paused_by: Option<PauseCause>,
+    /// How it came to be live.
+    launch: Option<LaunchView>,
+    /// Rates of all members' uses and money above which it pauses itself.
+    breaker: Vec<LimitView>,
     /// Moved by every write; also the `ETag`.
     revision: u64,
+}
+
+/// The way of an offer from its draft.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Launch)]
+pub(crate) struct LaunchView {
+    /// The key that defined it.
+    #[schema(value_type = String)]
+    defined_by: KeyId,
+    /// The keys that approved it, in this order.
+    #[schema(value_type = Vec<String>)]
+    approved_by: Vec<KeyId>,
+    /// How many other keys have to approve it.
+    needed: u8,
+    /// It went live without another person, because no other key could approve it.
+    alone: bool,
+}
+
+impl From<Launch> for LaunchView {
+    fn from(launch: Launch) -> Self {
+        let approved_by = launch.approvals.iter().map(|approval| approval.by).collect();
+        Self { defined_by: launch.defined_by, approved_by, needed: launch.needed, alone: launch.alone }
+    }
 }
 
 /// One issued instance of an offer.
@@ -139,8 +180,15 @@ impl Show<'_> {
             starts_at: offer.starts_at,
             ends_at: offer.ends_at,
             returns_on_refund: offer.returns_on_refund,
+            conditions: offer.conditions.into_iter().map(ConditionView::from).collect(),
+            claimed: offer.claimed,
             issued_on: offer.issued_on,
+            event: offer.event,
+            profile_fields: offer.profile_fields,
             state: offer.state,
+            paused_by: offer.paused_by,
+            launch: offer.launch.map(LaunchView::from),
+            breaker: offer.breaker.into_iter().map(|rate| self.limit(rate)).collect(),
             revision: offer.revision.get(),
         }
     }

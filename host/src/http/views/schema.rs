@@ -33,10 +33,11 @@ choices! {
     language: "zh-CN" "en";
     member_state: "active" "erased";
     offer_class: "member-price" "promotion" "coupon" "delivery";
-    limit_period: "ever" "day" "week" "month";
+    limit_period: "ever" "day" "week" "month" "hour" "minute";
     limit_whose: "all" "member";
-    offer_state: "live" "paused";
+    offer_state: "live" "paused" "draft";
     order_state: "placed" "paid" "shipped" "delivered" "cancelled";
+    pause_cause: "operator" "breaker";
     payment_method: "wechat-pay" "alipay" "unionpay" "huabei" "cash-on-delivery";
     prescription_state: "under-review" "approved" "rejected" "expired";
     purpose: "general" "flash-sale" "group-buying" "marketing" "gift" "trial" "mission-reward" "points-gift";
@@ -46,7 +47,7 @@ choices! {
     shelf: "buy-again" "discover";
     suppression_cause: "unsubscribed" "hard-bounce" "operator";
     valid_until: "end-of-day" "end-of-month";
-    trigger: "registration" "birthday" "anniversary";
+    trigger: "registration" "birthday" "anniversary" "profile-completed" "event";
     tier_cause: "registered" "paid" "refunded" "rule-change" "scheduled" "opening";
     touch_class: "transactional" "care" "content" "marketing";
 }
@@ -62,7 +63,7 @@ mod tests {
 
     use super::*;
     use crate::{
-        domain::{limit, member, offer, order, points, prescription, product, programme, score, touch},
+        domain::{launch, limit, member, offer, order, points, prescription, product, programme, score, touch},
         reach::{suppression::Cause, template::Approval},
     };
 
@@ -104,5 +105,6 @@ mod tests {
         check::<limit::Period>("limit_period");
         check::<limit::Whose>("limit_whose");
         check::<programme::Falls>("falls");
+        check::<launch::PauseCause>("pause_cause");
     }
 }

@@ -1,7 +1,7 @@
 use jiff::civil::date;
 
 use super::*;
-use crate::{events::EVENTS, ids::Id as _, service::fixture::Fixture, store::Store};
+use crate::{events::EVENTS, service::fixture::Fixture, store::Store};
 
 fn wang() -> Profile {
     Profile {

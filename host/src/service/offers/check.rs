@@ -6,9 +6,10 @@ use super::NewOffer;
 use crate::{
     domain::{
         limit::{Limit, Measure, Period, Whose},
-        offer::{FunderShare, OfferClass, Validity},
+        offer::{FunderShare, OfferClass, Trigger, Validity},
         window::{DAY_MINUTES, Window},
     },
+    events::What,
     service::{Error, check::Checks, releases::is_slot_name},
 };
 
@@ -23,6 +24,11 @@ const BUDGET_MAX: u64 = 1_000_000_000_000_000;
 /// Limits and windows of one offer: every quote looks at all of them.
 const LIMITS_MAX: usize = 12;
 const WINDOWS_MAX: usize = 8;
+const BREAKERS_MAX: usize = 4;
+const CONDITIONS_MAX: usize = 8;
+/// Texts of a condition.
+const TEXTS_MAX: usize = 32;
+const TEXT_BYTES_MAX: usize = 64;
 
 /// What everybody but the policy can say of an offer.
 pub(super) fn check(new: &NewOffer, now: Timestamp) -> Result<(), Error> {
@@ -49,6 +55,8 @@ pub(super) fn check(new: &NewOffer, now: Timestamp) -> Result<(), Error> {
     check_validity(&mut checks, new.validity);
     check_limits(&mut checks, new);
     check_windows(&mut checks, &new.windows);
+    check_breaker(&mut checks, &new.breaker);
+    check_issue(&mut checks, new);
     if let Some(ends_at) = new.ends_at {
         let after = ends_at > new.starts_at.unwrap_or(now) && ends_at > now;
         checks.require(after, "/ends_at", "must lie behind now and behind `starts_at`");
@@ -95,6 +103,41 @@ fn check_windows(checks: &mut Checks, windows: &[Window]) {
         let message = "must lie behind `from`, up to 24:00; two windows make one over midnight";
         checks.require(fits, format!("/windows/{at}/to"), message);
     }
+}
+
+fn check_breaker(checks: &mut Checks, breaker: &[Limit]) {
+    checks.require(breaker.len() <= BREAKERS_MAX, "/breaker", format!("has at most {BREAKERS_MAX} rates"));
+    for (at, rate) in breaker.iter().take(BREAKERS_MAX).enumerate() {
+        let quick = matches!(rate.period, Period::Minute | Period::Hour);
+        let fits = quick && rate.whose == Whose::All && rate.measure != Measure::Issues;
+        let message = "is a rate of all: `uses` or `amount` in a `minute` or `hour`";
+        checks.require(fits, format!("/breaker/{at}"), message);
+        let most = u64::try_from(rate.most).is_ok_and(|most| (1..=BUDGET_MAX).contains(&most));
+        checks.require(most, format!("/breaker/{at}"), format!("must be 1 to {BUDGET_MAX}"));
+    }
+}
+
+/// Who may have its coupons, and how they come by them.
+fn check_issue(checks: &mut Checks, new: &NewOffer) {
+    checks.require(new.conditions.len() <= CONDITIONS_MAX, "/conditions", format!("has at most {CONDITIONS_MAX}"));
+    for (at, condition) in new.conditions.iter().take(CONDITIONS_MAX).enumerate() {
+        if let Some(wrong) = condition.wrong() {
+            checks.wrong(format!("/conditions/{at}"), wrong);
+        }
+        let texts =
+            condition.one_of.len() <= TEXTS_MAX && condition.one_of.iter().all(|text| text.len() <= TEXT_BYTES_MAX);
+        let message = format!("has at most {TEXTS_MAX} texts of at most {TEXT_BYTES_MAX} bytes");
+        checks.require(texts, format!("/conditions/{at}/one_of"), message);
+    }
+    let claims = !new.claimed || (new.class == OfferClass::Coupon && new.issued_on.is_none());
+    checks.require(claims, "/claimed", "is for coupons that nothing issues by itself");
+    let event = new.event.as_deref();
+    let named = event.is_some() == (new.issued_on == Some(Trigger::Event));
+    checks.require(named, "/event", "is said exactly where `issued_on` is `event`");
+    let known = event.is_none_or(|event| What::NAMES.contains(&event) && event != "coupon-issued");
+    checks.require(known, "/event", "must be the name of an event, but not `coupon-issued`, which would never end");
+    let profile = new.profile_fields.is_empty() || new.issued_on == Some(Trigger::ProfileCompleted);
+    checks.require(profile, "/profile_fields", "is said where `issued_on` is `profile-completed`");
 }
 
 fn check_funders(checks: &mut Checks, funders: &[FunderShare]) {

@@ -4,6 +4,7 @@ use jiff::civil::DateTime;
 
 use crate::{
     domain::{
+        fact::{Facts, Value},
         limit::{Measure, Period, Whose},
         money::Money,
         offer::Offer,
@@ -11,7 +12,7 @@ use crate::{
         window,
     },
     ids::MemberId,
-    ledger::limits::{Short, Taking},
+    ledger::limits::{self, Short, Taking},
     pricing::reasons,
     service::Error,
     store::Tx,
@@ -30,7 +31,8 @@ pub(in crate::service) fn shortage(
     local: DateTime,
 ) -> Result<Option<Reason>, Error> {
     let amounts = [(Measure::Uses, 1), (Measure::Amount, 1)];
-    let short = Taking { offer, member, local, amounts: &amounts }.shortage(tx)?;
+    let limits = limits::limits(offer);
+    let short = Taking { offer: offer.id, limits: &limits, member, local, amounts: &amounts }.shortage(tx)?;
     Ok(short.map(reason))
 }
 
@@ -55,6 +57,24 @@ pub(in crate::service) fn closed(offer: &Offer, local: DateTime, birthday_month:
     Some(reasons::NOT_OPEN.with(vec![Parameter::Text(observed), Parameter::Text(windows(offer))]))
 }
 
+/// The first condition that the facts of a member do not meet.
+pub(in crate::service) fn ineligible(offer: &Offer, facts: &Facts) -> Option<Reason> {
+    let unmet = offer.conditions.iter().find(|condition| !condition.holds(facts))?;
+    let texts = [unmet.fact.clone(), shown(unmet.observed(facts)), unmet.to_string()];
+    Some(reasons::NOT_ELIGIBLE.with(texts.map(Parameter::Text).to_vec()))
+}
+
+/// What a fact says, in signs.
+pub(in crate::service) fn shown(value: &Value) -> String {
+    match value {
+        Value::Absent => "unknown".to_owned(),
+        Value::Flag(flag) => flag.to_string(),
+        Value::Integer(number) => number.to_string(),
+        Value::Text(text) => text.clone(),
+        Value::Texts(texts) => texts.join(", "),
+    }
+}
+
 /// A limit that does not allow it, for an error.
 pub(in crate::service) fn words(short: Short) -> String {
     let period = match short.limit.period {
@@ -62,6 +82,8 @@ pub(in crate::service) fn words(short: Short) -> String {
         Period::Day => "a day",
         Period::Week => "a week",
         Period::Month => "a month",
+        Period::Hour => "an hour",
+        Period::Minute => "a minute",
     };
     match short.limit.whose {
         Whose::All => format!("{} are left of {} {period}", short.observed, short.limit.most),

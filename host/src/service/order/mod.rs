@@ -78,7 +78,7 @@ fn save_order(tx: &mut Tx<'_>, order: &mut Order) -> Result<(), Error> {
 }
 
 /// Moves a coupon to another state, and in the member's index.
-fn move_coupon(tx: &mut Tx<'_>, id: CouponId, to: CouponState) -> Result<(), Error> {
+pub(super) fn move_coupon(tx: &mut Tx<'_>, id: CouponId, to: CouponState) -> Result<(), Error> {
     let mut coupon = tx.get(&COUPONS, &id)?.ok_or_else(|| Error::unknown("coupon", id))?;
     let in_hand = |state: CouponState| matches!(state, CouponState::Issued);
     if in_hand(coupon.state) != in_hand(to) {

@@ -19,11 +19,11 @@ use crate::{
         points::Draw,
     },
     events::{self, What},
-    ids::{OrderId, QuoteId},
+    ids::{MemberId, OfferId, OrderId, QuoteId},
     ledger::{
         LedgerError,
         counters::{self, CounterKey},
-        limits::{Reservations, Reserved, Taking},
+        limits::{self, Reservations, Reserved, Taking},
         lots,
     },
     pricing::reasons,
@@ -54,6 +54,8 @@ enum NotPlaced {
     Moved,
     /// A limit of an offer is used up, or it was paused.
     OfferGone(Gone),
+    /// An offer was used faster than its breaker allows: it has to be paused.
+    TooFast(OfferId, MemberId),
     /// A refusal.
     Refused(Error),
 }
@@ -84,6 +86,10 @@ impl Services {
             Err(NotPlaced::Refused(error)) => Err(error),
             Err(NotPlaced::Moved) => Err(self.changed(caller, quote, Vec::new()).await),
             Err(NotPlaced::OfferGone(gone)) => Err(self.changed(caller, quote, vec![gone]).await),
+            Err(NotPlaced::TooFast(offer, member)) => {
+                self.trip_breaker(offer, member).await?;
+                Err(self.changed(caller, quote, Vec::new()).await)
+            }
         }
     }
 
@@ -214,12 +220,16 @@ fn reserve_limits(tx: &mut Tx<'_>, order: &Order, local: DateTime) -> Result<(),
     for (id, class, amount) in used_offers(order) {
         let offer = tx.get(&OFFERS, &id)?.ok_or_else(|| Error::unknown("offer", id))?;
         let gone = |why| NotPlaced::OfferGone(Gone { offer: id, why });
-        if offer.state == OfferState::Paused {
+        if offer.state != OfferState::Live {
             return Err(gone(reasons::PAUSED.with(Vec::new())));
         }
         let amounts = [(Measure::Uses, 1), (Measure::Amount, amount.get())];
-        let taking = Taking { offer: &offer, member: order.member, local, amounts: &amounts };
+        let (member, limits) = (order.member, limits::limits(&offer));
+        let taking = Taking { offer: id, limits: &limits, member, local, amounts: &amounts };
         let taken = taking.take(tx)?.map_err(|short| gone(room::reason(short)))?;
+        // What the breaker counts is how fast orders come: none of it is ever given back.
+        let speed = Taking { limits: &offer.breaker, ..taking };
+        speed.take(tx)?.map_err(|_| NotPlaced::TooFast(id, member))?;
         if !taken.is_empty() {
             reservations.offers.push(Reserved { offer: id, class, taken });
         }

@@ -168,7 +168,7 @@ impl Services {
             .collect();
         let mut draft = Draft::new(&lines, discount, cart.delivery_fee)?;
         let birthday_month = *facts.get(&fact::MEMBER_BIRTHDAY_MONTH) == Value::Flag(true);
-        let moment = Moment { now, local: self.settings.zone.to_datetime(now), birthday_month };
+        let moment = Moment { now, facts, local: self.settings.zone.to_datetime(now), birthday_month };
         for stage in [OfferClass::MemberPrice, OfferClass::Promotion, OfferClass::Coupon, OfferClass::Delivery] {
             if stage == OfferClass::Delivery {
                 draft.points(cart.points, self.points_terms())?;
@@ -229,7 +229,7 @@ fn eligible<'a>(
     draft: &mut Draft,
     snapshot: &'a Snapshot,
     stage: OfferClass,
-    moment: &Moment,
+    moment: &Moment<'_>,
     gone: &[Gone],
 ) -> Vec<Candidate<'a>> {
     let automatic = snapshot.automatic.iter().map(|(offer, short)| (Candidate { offer, coupon: None }, short));
@@ -247,8 +247,9 @@ fn eligible<'a>(
 }
 
 /// When a price is made, as offers look at it.
-struct Moment {
+struct Moment<'a> {
     now: Timestamp,
+    facts: &'a Facts,
     /// In the deployment's zone.
     local: DateTime,
     /// Whether the member was born in this month.
@@ -256,17 +257,18 @@ struct Moment {
 }
 
 /// Why an offer may not even be put to its policy.
-fn barred(candidate: Candidate<'_>, moment: &Moment) -> Option<Reason> {
+fn barred(candidate: Candidate<'_>, moment: &Moment<'_>) -> Option<Reason> {
     let (offer, coupon) = (candidate.offer, candidate.coupon);
     let over = |end: Option<Timestamp>| end.is_some_and(|end| end <= moment.now);
-    let reason = if offer.state == OfferState::Paused {
+    let reason = if offer.state != OfferState::Live {
         &reasons::PAUSED
     } else if offer.starts_at > moment.now {
         &reasons::NOT_STARTED
     } else if over(offer.ends_at) || over(coupon.and_then(|coupon| coupon.expires_at)) {
         &reasons::EXPIRED
     } else {
-        return room::closed(offer, moment.local, moment.birthday_month);
+        return room::closed(offer, moment.local, moment.birthday_month)
+            .or_else(|| room::ineligible(offer, moment.facts));
     };
     Some(reason.with(Vec::new()))
 }

@@ -172,7 +172,9 @@ fn touch(
 /// What an event tells a template.
 fn variables(tx: &mut Tx<'_>, what: &What, zone: &TimeZone) -> Result<Vec<(String, String)>, Error> {
     let told: Vec<(&str, String)> = match what {
-        What::CouponIssued(id) | What::CouponExpired(id) | What::CouponExpiring(id) => coupon(tx, *id, zone)?,
+        What::CouponIssued(id) | What::CouponExpired(id) | What::CouponExpiring(id) | What::CouponRevoked(id) => {
+            coupon(tx, *id, zone)?
+        }
         What::OrderPlaced(id)
         | What::OrderPaid(id)
         | What::OrderShipped(id)
@@ -189,12 +191,16 @@ fn variables(tx: &mut Tx<'_>, what: &What, zone: &TimeZone) -> Result<Vec<(Strin
         What::TierRenewal { tier, on } => vec![("tier", tier.clone()), ("on", day(*on))],
         What::TierGift { tier, points } => vec![("tier", tier.clone()), ("points", points.get().to_string())],
         What::PointsExpiring { points, on } => vec![("points", points.get().to_string()), ("on", day(*on))],
+        What::BonusGiven(points) => vec![("points", points.get().to_string())],
         What::Birthday(year) => vec![("year", year.to_string())],
         What::Anniversary(years) => vec![("years", years.to_string())],
         What::MemberDay(on) => vec![("on", day(*on))],
-        What::Registered | What::Updated | What::Erased | What::PointsExpired | What::ConsentChanged { .. } => {
-            Vec::new()
-        }
+        What::Registered
+        | What::Updated
+        | What::Erased
+        | What::PointsExpired
+        | What::OfferTripped(_)
+        | What::ConsentChanged { .. } => Vec::new(),
     };
     Ok(told.into_iter().map(|(name, value)| (name.to_owned(), value)).collect())
 }

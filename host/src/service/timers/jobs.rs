@@ -148,6 +148,7 @@ impl Services {
                     break;
                 }
             }
+            ran.timers += self.issue_for_events().await?;
             ran.schedules += self.fire_schedules().await?;
             for kind in self.ready_jobs().await? {
                 let left = left.entry(kind).or_insert(u64::from(self.settings.schedule.members_per_second));
