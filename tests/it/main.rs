@@ -23,5 +23,6 @@ mod store_crash;
 mod swaps;
 mod tidy;
 mod tiers;
+mod time;
 mod touches_crash;
 mod vendor;

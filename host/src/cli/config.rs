@@ -121,6 +121,10 @@ pub struct Reach {
     pub at_once: u32,
     /// How long one attempt may take before its end counts as unknown.
     pub attempt_seconds_max: u32,
+    /// Messages are kept so many days after they ended; asking again under a key makes no second one meanwhile.
+    pub touches_kept_days: u32,
+    /// What they said is kept so many days after they ended; until then an operator can have them tried again.
+    pub contents_kept_days: u32,
 }
 
 /// The plugin engine and its records.
@@ -343,6 +347,8 @@ impl Config {
                 public_url: "http://127.0.0.1:8080".to_owned(),
                 at_once: 64,
                 attempt_seconds_max: 25,
+                touches_kept_days: 400,
+                contents_kept_days: 30,
             },
             schedule: Schedule {
                 node: "node-1".to_owned(),
@@ -533,6 +539,10 @@ impl Reach {
         require((1..=100).contains(&self.cap_per_day), "reach.cap_per_day must be 1 to 100".to_owned());
         require((1..=1_000).contains(&self.at_once), "reach.at_once must be 1 to 1000".to_owned());
         require((1..=60).contains(&self.attempt_seconds_max), "reach.attempt_seconds_max must be 1 to 60".to_owned());
+        let days = (7..=36_600).contains(&self.touches_kept_days);
+        require(days, "reach.touches_kept_days must be 7 to 36600".to_owned());
+        let days = (1..=self.touches_kept_days).contains(&self.contents_kept_days);
+        require(days, "reach.contents_kept_days must be 1 to reach.touches_kept_days".to_owned());
         let url = self.public_url.as_str();
         let fits = (url.starts_with("https://") || url.starts_with("http://"))
             && !url.ends_with('/')
@@ -555,6 +565,8 @@ impl Reach {
             public_url: self.public_url.clone(),
             at_once: self.at_once as usize,
             attempt_max: Duration::from_secs(self.attempt_seconds_max.into()),
+            touches_kept_days: self.touches_kept_days,
+            contents_kept_days: self.contents_kept_days,
         })
     }
 }

@@ -118,7 +118,7 @@ pub enum What {
     /// The member joined so many years ago.
     #[n(17)]
     Anniversary(#[n(0)] i16),
-    /// It was member day: the day in the deployment's zone, in days since 1970-01-01.
+    /// It was member day: the day in the zone that the schedule runs in, in days since 1970-01-01.
     #[n(18)]
     MemberDay(#[n(0)] i32),
     /// A prescription was uploaded.

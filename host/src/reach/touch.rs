@@ -10,7 +10,9 @@ use minicbor::{Decode, Encode};
 
 use super::{
     secrets::StoredHash,
-    tables::{CONTENTS, DAYS, QUEUE, STUCK, TOTALS, TOUCH_KEYS, TOUCHES, TOUCHES_OF_MEMBER},
+    tables::{
+        CONTENTS, DAYS, LAST_TO_ADDRESS, PROVIDER_IDS, QUEUE, STUCK, TOTALS, TOUCH_KEYS, TOUCHES, TOUCHES_OF_MEMBER,
+    },
 };
 use crate::{
     domain::{
@@ -25,6 +27,8 @@ use crate::{
 pub const QUEUE_SHARDS: u16 = 16;
 /// Shards of the totals.
 pub const TOTAL_SHARDS: u16 = 8;
+/// Counters of past days deleted with one touch: more than one touch makes.
+const DAYS_SWEPT_AT_ONCE: usize = 8;
 
 /// Where a touch stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
@@ -259,6 +263,11 @@ impl State {
         matches!(self, Self::Pending | Self::Deferred { .. })
     }
 
+    /// Whether only people move it any more.
+    pub fn has_ended(self) -> bool {
+        !self.waits() && !matches!(self, Self::Sending { .. })
+    }
+
     /// Whether it waits for an operator.
     fn stuck(self) -> bool {
         matches!(self, Self::Dead | Self::Unknown)
@@ -405,6 +414,36 @@ pub fn give_back(tx: &mut Tx<'_>, touch: &mut Touch) -> Result<(), StoreError> {
     let mut row = tx.get(&DAYS, &key)?.unwrap_or_default();
     row.touches.retain(|id| *id != touch.id);
     if row.touches.is_empty() { tx.delete(&DAYS, &key) } else { tx.put(&DAYS, &key, &row) }
+}
+
+/// Deletes a touch that has ended, everything that points at it, and some of its member's counters of days before `days`.
+/// The totals go on counting it.
+///
+/// # Errors
+///
+/// Those of the store.
+pub fn forget(tx: &mut Tx<'_>, touch: &Touch, days: i32) -> Result<(), StoreError> {
+    tx.delete(&TOUCH_KEYS, &(touch.member, touch.template.clone(), touch.dedupe.clone()))?;
+    tx.delete(&TOUCHES_OF_MEMBER, &(touch.member, touch.id))?;
+    tx.delete(&CONTENTS, &touch.id)?;
+    tx.delete(&STUCK, &touch.id)?;
+    if let (Some(slot), Some(provider_id)) = (&touch.slot, &touch.provider_id) {
+        let key = (slot.clone(), provider_id.clone());
+        if tx.get(&PROVIDER_IDS, &key)? == Some(touch.id) {
+            tx.delete(&PROVIDER_IDS, &key)?;
+        }
+    }
+    if let Some(StoredHash(address)) = touch.address
+        && tx.get(&LAST_TO_ADDRESS, &address)? == Some(touch.id)
+    {
+        tx.delete(&LAST_TO_ADDRESS, &address)?;
+    }
+    // Not its own day alone: one that was uncertain counted towards two.
+    let past = Scan::prefix(&touch.member).until(&(touch.member, days)).limit(DAYS_SWEPT_AT_ONCE);
+    for (key, _) in tx.scan(&DAYS, &past)? {
+        tx.delete(&DAYS, &key)?;
+    }
+    tx.delete(&TOUCHES, &touch.id)
 }
 
 impl fmt::Display for State {

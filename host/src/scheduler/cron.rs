@@ -32,6 +32,9 @@ pub enum BadSchedule {
     /// There is no such zone.
     #[error("`{0}` is no IANA time zone such as `Asia/Shanghai`")]
     Zone(String),
+    /// In the members' zones it would come too often.
+    #[error("`{0}` comes more than once an hour: in the members' zones name the minute, as in `0 9 15 * *`")]
+    TooOften(String),
 }
 
 /// A cron expression that was read.
@@ -77,6 +80,12 @@ impl Cron {
         let next = self.parsed.find_next_occurrence(&start, false).map_err(|_| never())?;
         let horizon = start.checked_add(LOOK_AHEAD_YEARS.years()).map_err(|_| never())?;
         if next > horizon { Err(never()) } else { Ok(next.timestamp()) }
+    }
+
+    /// Whether it names one minute, and so comes once an hour at most.
+    pub fn names_its_minute(&self) -> bool {
+        let minute = self.text.split_whitespace().next().unwrap_or_default();
+        minute.starts_with('@') || minute.bytes().all(|byte| byte.is_ascii_digit())
     }
 
     /// The latest time it came, up to `now` itself: `known`, which is one of its times, or a later one.

@@ -7,7 +7,7 @@
 use jiff::Timestamp;
 use minicbor::{Decode, Encode};
 
-use super::{shortened, timers::backoff};
+use super::{schedules::Occurrence, shortened, timers::backoff};
 use crate::{
     domain::cbor::instant,
     store::{Scan, StoreError, Table, Tx},
@@ -85,6 +85,10 @@ pub struct Job {
     /// What went wrong last.
     #[n(10)]
     pub why: Option<String>,
+    /// Whether the occurrence is a local time of the members' zones, written as if it were UTC.
+    #[n(11)]
+    #[cbor(default)]
+    pub local: bool,
 }
 
 /// What a step did.
@@ -112,11 +116,27 @@ pub fn is_running(tx: &mut Tx<'_>, name: &str) -> Result<bool, StoreError> {
 /// # Errors
 ///
 /// Those of the store.
-pub fn begin(tx: &mut Tx<'_>, name: &str, occurrence: Timestamp, now: Timestamp) -> Result<(), StoreError> {
+pub fn begin(tx: &mut Tx<'_>, name: &str, occurrence: Occurrence, now: Timestamp) -> Result<(), StoreError> {
+    begin_with(tx, name, occurrence, None, now)
+}
+
+/// The same, where the first step needs something to begin with.
+///
+/// # Errors
+///
+/// Those of the store.
+pub fn begin_with(
+    tx: &mut Tx<'_>,
+    name: &str,
+    Occurrence { at, local }: Occurrence,
+    cursor: Option<Vec<u8>>,
+    now: Timestamp,
+) -> Result<(), StoreError> {
     let job = Job {
-        occurrence,
+        occurrence: at,
+        local,
         state: JobState::Running,
-        cursor: None,
+        cursor,
         rows: 0,
         changed: 0,
         steps: 0,
@@ -127,6 +147,15 @@ pub fn begin(tx: &mut Tx<'_>, name: &str, occurrence: Timestamp, now: Timestamp)
         why: None,
     };
     tx.put(&JOBS, &name.to_owned(), &job)
+}
+
+/// The last job of a name.
+///
+/// # Errors
+///
+/// Those of the store.
+pub fn last(tx: &mut Tx<'_>, name: &str) -> Result<Option<Job>, StoreError> {
+    tx.get(&JOBS, &name.to_owned())
 }
 
 /// All jobs, by name.
@@ -157,7 +186,8 @@ pub fn ready(tx: &mut Tx<'_>, name: &str, now: Timestamp) -> Result<Option<Job>,
 pub fn is_at(tx: &mut Tx<'_>, name: &str, before: &Job) -> Result<bool, StoreError> {
     let job = tx.get(&JOBS, &name.to_owned())?;
     Ok(job.is_some_and(|job| {
-        job.state == JobState::Running && job.occurrence == before.occurrence && job.steps == before.steps
+        job.state == JobState::Running
+            && (job.occurrence, job.local, job.steps) == (before.occurrence, before.local, before.steps)
     }))
 }
 

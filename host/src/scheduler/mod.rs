@@ -5,7 +5,7 @@
 //!   and after [`ATTEMPTS_MAX`] tries lies among the dead ([`DEAD_TIMERS`]) until an operator decides: it never stands in
 //!   the way of others.
 //! - **Schedules** ([`schedules`]) say when something comes again, as a cron expression in a zone, and what becomes of
-//!   occurrences that nobody saw ([`CatchUp`]).
+//!   occurrences that nobody saw ([`CatchUp`]). One in the members' own zones makes rounds ([`rounds`]).
 //! - **Jobs** ([`jobs`]) are what a schedule starts: one of a name at a time, with a durable cursor that moves in the
 //!   transaction of each step.
 //! - **Leases** ([`leases`]) say who does a job. Every step checks the token of its lease in its own transaction, so two
@@ -16,6 +16,7 @@
 mod cron;
 pub mod jobs;
 pub mod leases;
+pub mod rounds;
 pub mod schedules;
 mod timers;
 

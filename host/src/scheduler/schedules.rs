@@ -7,7 +7,10 @@ use jiff::{SignedDuration, Timestamp, tz::TimeZone};
 use minicbor::{Decode, Encode};
 use serde::{Deserialize, Serialize};
 
-use super::cron::{BadSchedule, Cron, jitter, zone_named};
+use super::{
+    cron::{BadSchedule, Cron, jitter, zone_named},
+    rounds::{self, LAG, LEAD, MEMBERS_ZONE},
+};
 use crate::{
     domain::{cbor::instant, member::Revision},
     store::{Scan, StoreError, Table, Tx},
@@ -52,13 +55,22 @@ pub struct Definition {
     pub jitter_seconds: u32,
 }
 
+/// An occurrence that fires.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Occurrence {
+    /// When.
+    pub at: Timestamp,
+    /// Whether that is a local time of the members' zones, written as if it were UTC.
+    pub local: bool,
+}
+
 /// A schedule as it stands.
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
 pub struct Schedule {
     /// Five fields.
     #[n(0)]
     pub expression: String,
-    /// An IANA name; the deployment's zone where there is none.
+    /// An IANA name, or [`MEMBERS_ZONE`]; the deployment's zone where there is none.
     #[n(1)]
     pub zone: Option<String>,
     /// What becomes of occurrences that nobody saw.
@@ -70,10 +82,10 @@ pub struct Schedule {
     /// Whether it fires at all.
     #[n(4)]
     pub enabled: bool,
-    /// The occurrence that fires next.
+    /// The occurrence that fires next; in the members' zones a local time, written as if it were UTC.
     #[cbor(n(5), with = "instant")]
     pub occurrence: Timestamp,
-    /// The occurrence that fired last, in milliseconds since the epoch.
+    /// The occurrence that fired last, in milliseconds since the epoch; likewise.
     #[n(6)]
     pub last_ms: Option<i64>,
     /// Moved by every change that an operator makes.
@@ -82,14 +94,55 @@ pub struct Schedule {
 }
 
 impl Schedule {
-    /// When the next occurrence fires.
-    pub fn due(&self, name: &str) -> Timestamp {
-        let late = jitter(name, self.occurrence, self.jitter_seconds.min(JITTER_SECONDS_MAX));
-        self.occurrence.checked_add(late).unwrap_or(Timestamp::MAX)
+    /// Whether it runs in the members' zones.
+    pub fn is_local(&self) -> bool {
+        self.zone.as_deref() == Some(MEMBERS_ZONE)
     }
 
+    /// When the next occurrence fires; in the members' zones, when its round begins.
+    pub fn due(&self, name: &str) -> Timestamp {
+        if self.is_local() {
+            return self.occurrence.checked_sub(LEAD).unwrap_or(Timestamp::MIN);
+        }
+        self.late(name, self.occurrence, self.occurrence)
+    }
+
+    /// When a zone comes to a local time, jitter included.
+    pub fn due_in(&self, name: &str, local: Timestamp, zone: &TimeZone) -> Timestamp {
+        self.late(name, local, rounds::reached(local, zone))
+    }
+
+    fn late(&self, name: &str, occurrence: Timestamp, at: Timestamp) -> Timestamp {
+        let late = jitter(name, occurrence, self.jitter_seconds.min(JITTER_SECONDS_MAX));
+        at.checked_add(late).unwrap_or(Timestamp::MAX)
+    }
+
+    /// Where its expression is read. Local times are written as if they were UTC, which has neither gaps nor folds.
     fn zone(&self, deployment: &TimeZone) -> Result<TimeZone, BadSchedule> {
-        self.zone.as_deref().map_or_else(|| Ok(deployment.clone()), zone_named)
+        match self.zone.as_deref() {
+            None => Ok(deployment.clone()),
+            Some(MEMBERS_ZONE) => Ok(TimeZone::UTC),
+            Some(name) => zone_named(name),
+        }
+    }
+
+    /// The next occurrence of a schedule that counts anew, from `now`: what was missed is gone. Not before what fired
+    /// last as it stood `before`: a clock that was set back, or another zone, must not bring it again.
+    fn anew(&self, before: &Self, now: Timestamp, deployment: &TimeZone) -> Result<Timestamp, BadSchedule> {
+        let zone = self.zone(deployment)?;
+        let last = before.last_ms.and_then(|at| Timestamp::from_millisecond(at).ok());
+        let read_in = before.zone(deployment)?;
+        let last = last.map(|last| match (before.is_local(), self.is_local()) {
+            (false, true) => rounds::local(last, &read_in),
+            (true, false) => rounds::reached(last, &zone),
+            _ => last,
+        });
+        let now = if self.is_local() { rounds::local(now, deployment) } else { now };
+        let cron: Cron = self.expression.parse()?;
+        if self.is_local() && !cron.names_its_minute() {
+            return Err(BadSchedule::TooOften(self.expression.clone()));
+        }
+        cron.next_after(last.map_or(now, |last| now.max(last)), &zone)
     }
 }
 
@@ -98,6 +151,8 @@ impl Schedule {
 pub struct Change {
     /// Five fields.
     pub expression: Option<Cron>,
+    /// An IANA name, [`MEMBERS_ZONE`], or the deployment's zone.
+    pub zone: Option<Option<String>>,
     /// Whether it fires at all.
     pub enabled: Option<bool>,
     /// What becomes of occurrences that nobody saw.
@@ -150,6 +205,15 @@ pub fn ensure(
     Ok(tx.put(&SCHEDULES, &row, &schedule)?)
 }
 
+/// One schedule.
+///
+/// # Errors
+///
+/// Those of the store.
+pub fn get(tx: &mut Tx<'_>, name: &str) -> Result<Option<Schedule>, StoreError> {
+    tx.get(&SCHEDULES, &name.to_owned())
+}
+
 /// All schedules, by name.
 ///
 /// # Errors
@@ -171,6 +235,9 @@ pub fn due(tx: &mut Tx<'_>, now: Timestamp) -> Result<Vec<String>, StoreError> {
 
 /// Moves a schedule that is due on; the occurrence that fires, or `None` if none does.
 ///
+/// In the members' zones what becomes of a late occurrence is decided for each zone, when its wave comes: here only what
+/// is past for the whole world is passed over.
+///
 /// # Errors
 ///
 /// [`ScheduleError::Unknown`], [`ScheduleError::Bad`] if what is stored is no schedule, and those of the store.
@@ -179,7 +246,7 @@ pub fn take(
     name: &str,
     now: Timestamp,
     deployment: &TimeZone,
-) -> Result<Option<Timestamp>, ScheduleError> {
+) -> Result<Option<Occurrence>, ScheduleError> {
     let row = name.to_owned();
     let mut schedule = tx.get(&SCHEDULES, &row)?.ok_or_else(|| ScheduleError::Unknown(row.clone()))?;
     if !schedule.enabled || schedule.due(name) > now {
@@ -188,6 +255,11 @@ pub fn take(
     let (cron, zone) = (schedule.expression.parse::<Cron>()?, schedule.zone(deployment)?);
     let (fires, behind) = match schedule.catch_up {
         CatchUp::All => (Some(schedule.occurrence), schedule.occurrence),
+        CatchUp::Once | CatchUp::Skip if schedule.is_local() => {
+            let past = now.checked_sub(LAG).unwrap_or(Timestamp::MIN);
+            let latest = cron.latest(schedule.occurrence, past, &zone)?;
+            (Some(latest), latest)
+        }
         CatchUp::Once => {
             let latest = cron.latest(schedule.occurrence, now, &zone)?;
             (Some(latest), latest)
@@ -200,10 +272,11 @@ pub fn take(
     schedule.occurrence = cron.next_after(behind, &zone)?;
     schedule.last_ms = fires.map(Timestamp::as_millisecond).or(schedule.last_ms);
     tx.put(&SCHEDULES, &row, &schedule)?;
-    Ok(fires)
+    Ok(fires.map(|at| Occurrence { at, local: schedule.is_local() }))
 }
 
-/// Changes a schedule. A new expression, and one that is switched on again, count from now; what was missed is gone.
+/// Changes a schedule. A new expression or zone, and one that is switched on again, count from now; what was missed is
+/// gone. Rounds that were begun go to their end.
 ///
 /// # Errors
 ///
@@ -217,19 +290,19 @@ pub fn change(
 ) -> Result<Schedule, ScheduleError> {
     let row = name.to_owned();
     let mut schedule = tx.get(&SCHEDULES, &row)?.ok_or_else(|| ScheduleError::Unknown(row.clone()))?;
-    let zone = schedule.zone(deployment)?;
     let before = schedule.clone();
     if let Some(expression) = &change.expression {
         schedule.expression = expression.to_string();
     }
+    if let Some(zone) = &change.zone {
+        schedule.zone.clone_from(zone);
+    }
     schedule.enabled = change.enabled.unwrap_or(schedule.enabled);
     schedule.catch_up = change.catch_up.unwrap_or(schedule.catch_up);
     schedule.jitter_seconds = change.jitter_seconds.unwrap_or(schedule.jitter_seconds).min(JITTER_SECONDS_MAX);
-    let counts_anew = schedule.expression != before.expression || (schedule.enabled && !before.enabled);
-    if counts_anew {
-        // Not before what fired last: a clock that was set back must not bring it again.
-        let last = schedule.last_ms.and_then(|at| Timestamp::from_millisecond(at).ok()).unwrap_or(now);
-        schedule.occurrence = schedule.expression.parse::<Cron>()?.next_after(now.max(last), &zone)?;
+    let moved = (&schedule.expression, &schedule.zone) != (&before.expression, &before.zone);
+    if moved || (schedule.enabled && !before.enabled) {
+        schedule.occurrence = schedule.anew(&before, now, deployment)?;
     }
     if schedule == before {
         return Ok(schedule);

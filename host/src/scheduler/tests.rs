@@ -34,7 +34,7 @@ fn check_schedule(catch_up: CatchUp, steps: &[(&str, &[&str])]) {
                     break;
                 }
                 let taken = store.run(now, move |tx| schedules::take(tx, "s", now, &TimeZone::UTC)).await;
-                fired.extend(taken.expect("moves on"));
+                fired.extend(taken.expect("moves on").map(|occurrence| occurrence.at));
             }
             let expected: Vec<Timestamp> = fires.iter().map(|text| instant(text)).collect();
             assert_eq!(fired, expected, "at {now}");

@@ -15,7 +15,7 @@ use crate::{
     ledger::LedgerError,
     members::vault::VaultError,
     pricing::{PricingError, refund::RefundError},
-    scheduler::schedules::ScheduleError,
+    scheduler::{BadSchedule, schedules::ScheduleError},
     store::StoreError,
 };
 
@@ -350,6 +350,7 @@ impl From<ScheduleError> for Error {
     fn from(error: ScheduleError) -> Self {
         match error {
             ScheduleError::Unknown(name) => Self::unknown("schedule", name),
+            ScheduleError::Bad(bad @ BadSchedule::Zone(_)) => Self::field("/zone", bad.to_string()),
             ScheduleError::Bad(bad) => Self::field("/expression", bad.to_string()),
             ScheduleError::Store(error) => Self::Store(error),
         }

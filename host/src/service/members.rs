@@ -16,7 +16,7 @@ use super::{
     check::Checks,
     coupons, offers,
     tables::{MEMBERS, MEMBERS_BY_EXTERNAL_ID, MEMBERS_OF_PARTNER, PATIENTS, PROFILES},
-    timers::occasions,
+    timers::{occasions, zones},
 };
 use crate::{
     domain::{
@@ -181,7 +181,9 @@ impl Services {
                         return Err(Error::Busy);
                     }
                     tx.put(&PROFILES, &id, &after)?;
+                    let zone = member.zone.clone();
                     change.clone().apply_open(&mut member);
+                    zones::moved(tx, &member, zone.as_deref(), now, &settings)?;
                     if let Some(birthday) = birthday {
                         occasions::set_birthday(tx, id, birthday, now, &settings)?;
                     }
@@ -326,7 +328,8 @@ fn register(tx: &mut Tx<'_>, joins: &Joins) -> Result<Member, Error> {
     tx.put(&PATIENTS, &(member.id, patient.id), &patient)?;
     tx.put(&PROFILES, &member.id, sealed)?;
     occasions::set_birthday(tx, member.id, *birthday, now, settings)?;
-    occasions::set_anniversary(tx, member, settings)?;
+    occasions::set_anniversary(tx, member, now, settings)?;
+    zones::joined(tx, member, settings)?;
     let issued = coupons::issue_triggered(tx, member, Trigger::Registration, *first_coupon, now, settings)?;
     // Behind the ids that joining may have used.
     let next = CouponId::from_bits(first_coupon.to_bits().wrapping_add(offers::TRIGGERED_MAX as u128));

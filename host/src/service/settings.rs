@@ -48,10 +48,15 @@ pub struct ReachSettings {
     pub at_once: usize,
     /// How long one attempt may take before its end counts as unknown.
     pub attempt_max: std::time::Duration,
+    /// Touches are kept so many days after they ended.
+    pub touches_kept_days: u32,
+    /// What they said is kept so many days after they ended.
+    pub contents_kept_days: u32,
 }
 
 impl ReachSettings {
     /// 21:00 to 9:00, one a day, 64 at once, 25 seconds an attempt: more than a call of a channel may wait for its turn and then take.
+    /// Touches are kept 400 days, what they said 30.
     pub fn standard() -> Self {
         Self {
             quiet: QuietHours { from: time(21, 0, 0, 0), to: time(9, 0, 0, 0) },
@@ -59,6 +64,8 @@ impl ReachSettings {
             public_url: "http://127.0.0.1:8080".to_owned(),
             at_once: 64,
             attempt_max: std::time::Duration::from_secs(25),
+            touches_kept_days: 400,
+            contents_kept_days: 30,
         }
     }
 }

@@ -7,14 +7,18 @@
 //! - `notice`: coupons and points say that they are about to die
 //! - `occasions`: birthdays and anniversaries
 //! - `jobs`: schedules and the jobs they start: member day, the nightly evaluation of tiers, sweeping
+//! - `zones`: member day where each member lives
+//! - `backfill`: birthdays and anniversaries of those who joined before there were any
 //! - `operate`: what operators see and change
 
+mod backfill;
 mod jobs;
 pub(super) mod notice;
 pub(super) mod occasions;
 mod operate;
 mod retention;
 mod tiers;
+pub(super) mod zones;
 
 use jiff::Timestamp;
 
@@ -31,6 +35,7 @@ use crate::{
     store::{Scan, StoreError, Tx},
 };
 
+pub(super) use self::jobs::Turn;
 pub use self::{
     jobs::{JobRunner, Pace, Ran},
     occasions::OccasionRow,

@@ -29,7 +29,13 @@ use crate::{
     plugin::ModuleDigest,
     reach::tables as reach,
     recommend,
-    scheduler::{DEAD_TIMERS, TIMERS, TimerKey, TimerKind, jobs::JOBS, leases::LEASES, schedules::SCHEDULES},
+    scheduler::{
+        DEAD_TIMERS, TIMERS, TimerKey, TimerKind,
+        jobs::JOBS,
+        leases::LEASES,
+        rounds::{ROUNDS, ROUNDS_DUE},
+        schedules::SCHEDULES,
+    },
     store::{Key, Record, Scan, Store, StoreError, Table, Tx},
 };
 
@@ -411,6 +417,9 @@ async fn time(store: &Store, report: &mut ReferencesReport) -> Result<(), StoreE
     readable(store, report, CURSORS).await?;
     readable(store, report, LEASES).await?;
     readable(store, report, SCHEDULES).await?;
+    readable(store, report, ROUNDS).await?;
+    each(store, report, ROUNDS_DUE, |tx, (.., member), (), problems| must_have(tx, &MEMBERS, member, member, problems))
+        .await?;
     readable(store, report, JOBS).await?;
     readable(store, report, TIER_DIGESTS).await?;
     readable(store, report, recommend::BASKETS).await?;
@@ -470,8 +479,10 @@ async fn touches(store: &Store, report: &mut ReferencesReport) -> Result<(), Sto
         .await?;
     each(store, report, reach::TOUCH_KEYS, |tx, _, id, problems| must_have(tx, &reach::TOUCHES, id, id, problems))
         .await?;
-    readable(store, report, reach::PROVIDER_IDS).await?;
-    readable(store, report, reach::LAST_TO_ADDRESS).await?;
+    each(store, report, reach::PROVIDER_IDS, |tx, _, id, problems| must_have(tx, &reach::TOUCHES, id, id, problems))
+        .await?;
+    each(store, report, reach::LAST_TO_ADDRESS, |tx, _, id, problems| must_have(tx, &reach::TOUCHES, id, id, problems))
+        .await?;
     readable(store, report, reach::DAYS).await?;
     readable(store, report, reach::TOTALS).await
 }

@@ -12,6 +12,7 @@ use crate::{
         problem::Problem,
         reply::{List, Reply},
         views::{
+            input::present,
             schedule::{CursorView, DeadTimerView, JobView, ScheduleView},
             schema,
         },
@@ -56,6 +57,12 @@ struct ChangeScheduleBody {
     /// Five fields: minute, hour, day of the month, month, day of the week.
     #[schema(example = "0 9 15 * *")]
     expression: Option<String>,
+    /// An IANA name; null is the deployment's zone, `member` the zone that each member lives in: then every member is told
+    /// when the time comes there, once for each local time, and at the end of a gap that swallows it. For `member-day`
+    /// alone, with an expression that names its minute. Absent stays.
+    #[serde(default, deserialize_with = "present")]
+    #[schema(value_type = Option<String>, example = "member")]
+    zone: Option<Option<String>>,
     /// Whether it fires at all.
     enabled: Option<bool>,
     /// What becomes of occurrences that nobody saw: `once` fires the latest, `all` each of them, `skip` none.
@@ -98,7 +105,8 @@ async fn list(State(api): State<Api>, _: Allowed<needs::Operate>) -> Result<Repl
     Ok(Reply::ok(Schedules { items: items.into_iter().map(ScheduleView::from).collect() }))
 }
 
-/// Changes a schedule. A new expression, and one that is switched on again, count from now: what was missed is gone.
+/// Changes a schedule. A new expression or zone, and one that is switched on again, count from now: what was missed is
+/// gone. What has come to some members' zones and not yet to all goes to its end, unless it is switched off by then.
 #[utoipa::path(
     put, path = "/ops/v1/schedules/{name}", tag = "schedules", security(("api_key" = ["operate"])),
     request_body = ChangeScheduleBody, responses((status = 200, body = ScheduleView)),
@@ -109,8 +117,8 @@ async fn change(
     Path(name): Path<String>,
     Plain(Json(body)): Plain<Json<ChangeScheduleBody>>,
 ) -> Result<Reply<ScheduleView>, Problem> {
-    let ChangeScheduleBody { expression, enabled, catch_up, jitter_seconds } = body;
-    let change = ChangeSchedule { expression, enabled, catch_up, jitter_seconds };
+    let ChangeScheduleBody { expression, zone, enabled, catch_up, jitter_seconds } = body;
+    let change = ChangeSchedule { expression, zone, enabled, catch_up, jitter_seconds };
     let status = api.services.change_schedule(&name, change).await?;
     let revision = status.schedule.revision;
     Ok(Reply::ok(status.into()).etag(revision))

@@ -48,6 +48,7 @@ async fn stuck(
 }
 
 /// Tries a stuck touch again, through the gate and with the same key. One that may have been sent may then arrive twice.
+/// What a touch said is deleted some days after it ended (`reach.contents_kept_days`): from then on it is refused.
 #[utoipa::path(
     post, path = "/ops/v1/touches/{touch}/retry", tag = "touches", security(("api_key" = ["reach:write"])),
     params(OnceHeader), responses((status = 200, body = TouchView), (status = 422, description = "invalid-request")),

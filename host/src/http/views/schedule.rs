@@ -17,16 +17,18 @@ pub(crate) struct ScheduleView {
     /// Five fields: minute, hour, day of the month, month, day of the week.
     #[schema(example = "0 9 15 * *")]
     expression: String,
-    /// An IANA name; the deployment's zone where it is null.
+    /// An IANA name; `member` is the zone that each member lives in, null the deployment's.
+    #[schema(example = "member")]
     zone: Option<String>,
     #[schema(schema_with = schema::catch_up)]
     catch_up: CatchUp,
     jitter_seconds: u32,
     enabled: bool,
-    /// When it fires next, jitter included.
+    /// When it fires next, jitter included. In the members' zones that is when members begin to be listed for it: fifteen
+    /// hours before UTC comes to the local time, and an hour before the first zone does.
     #[schema(value_type = Option<String>, format = DateTime)]
     due: Option<Timestamp>,
-    /// The occurrence that fired last.
+    /// The occurrence that fired last; in the members' zones the local time, written as if it were UTC.
     #[schema(value_type = Option<String>, format = DateTime)]
     last: Option<Timestamp>,
     /// Moved by every change; also the `ETag`.
@@ -37,12 +39,15 @@ pub(crate) struct ScheduleView {
 #[derive(Serialize, ToSchema)]
 #[schema(as = Job)]
 pub(crate) struct JobView {
-    /// The schedule that started it.
+    /// The schedule that started it. Besides, `member-waves` tells those whose own zone came to a schedule's local time, and
+    /// `occasions` gave birthdays and anniversaries to members who joined before there were any.
     #[schema(example = "member-day")]
     name: String,
     /// The occurrence it works for.
     #[schema(value_type = String, format = DateTime)]
     occurrence: Timestamp,
+    /// Whether that is a local time of the members' zones, written as if it were UTC: then the job lists who waits for it.
+    local: bool,
     #[schema(schema_with = schema::job_state)]
     state: &'static str,
     /// Rows looked at so far.
@@ -119,6 +124,7 @@ impl From<JobStatus> for JobView {
         Self {
             name,
             occurrence: job.occurrence,
+            local: job.local,
             state: job.state.name(),
             rows: job.rows,
             changed: job.changed,

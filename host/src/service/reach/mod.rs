@@ -12,6 +12,7 @@ mod plan;
 mod receipts;
 mod settle;
 mod stop;
+mod sweep;
 mod templates;
 mod touches;
 

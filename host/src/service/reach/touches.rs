@@ -167,14 +167,17 @@ impl Services {
     ///
     /// # Errors
     ///
-    /// [`Error::Unknown`], [`Error::Invalid`] if it is not stuck.
+    /// [`Error::Unknown`], [`Error::Invalid`] if it is not stuck, or so old that what it said was deleted.
     pub async fn retry_touch(&self, caller: Caller, once: Idempotency, id: TouchId) -> Result<Done<Touch>, Error> {
         let now = self.clock.now();
         let until = now.checked_add(SignedDuration::from_hours(RETRY_HOURS)).unwrap_or(Timestamp::MAX);
         self.unstick(caller, once, id, move |tx, touch| {
+            if tx.get(&CONTENTS, &touch.id)?.is_none() {
+                return Err(Error::field("/touch", "is so old that what it said was deleted: ask for a new one"));
+            }
             (touch.tries, touch.providers_passed, touch.uncertain) = (0, 0, false);
             touch.expires = touch.expires.max(until);
-            touch::shift(tx, touch, (State::Pending, touch.channel), Some(now))
+            Ok(touch::shift(tx, touch, (State::Pending, touch.channel), Some(now))?)
         })
         .await
     }
@@ -190,7 +193,7 @@ impl Services {
             if touch.state == State::Dead {
                 touch::give_back(tx, touch)?;
             }
-            touch::shift(tx, touch, (State::Dropped(DropReason::Discarded), touch.channel), None)
+            Ok(touch::shift(tx, touch, (State::Dropped(DropReason::Discarded), touch.channel), None)?)
         })
         .await
     }
@@ -204,7 +207,7 @@ impl Services {
         let now = self.clock.now();
         self.unstick(caller, once, id, move |tx, touch| {
             touch.sent_at = Some(now);
-            touch::shift(tx, touch, (State::Sent, touch.channel), None)
+            Ok(touch::shift(tx, touch, (State::Sent, touch.channel), None)?)
         })
         .await
     }
@@ -214,7 +217,7 @@ impl Services {
         caller: Caller,
         once: Idempotency,
         id: TouchId,
-        act: impl Fn(&mut Tx<'_>, &mut Touch) -> Result<(), StoreError> + Send + 'static,
+        act: impl Fn(&mut Tx<'_>, &mut Touch) -> Result<(), Error> + Send + 'static,
     ) -> Result<Done<Touch>, Error> {
         let run = self.store.run(self.clock.now(), move |tx| {
             once.once(tx, |tx| {

@@ -16,6 +16,7 @@ use crate::{
         CatchUp, Cron,
         jobs::{self, Job, STEP_ROWS_MAX, Step},
         leases::{self, Token},
+        rounds,
         schedules::{self, Definition},
     },
     service::{Error, Services, facts::day_number, tables::MEMBERS},
@@ -38,10 +39,17 @@ pub(super) enum JobKind {
     Decisions,
     /// Deletes old answers to idempotency keys.
     Idempotency,
+    /// Deletes touches that ended long ago, and what they said.
+    Touches,
+    /// Meets those whose zone came to a round's local time.
+    Waves,
+    /// Gives birthdays and anniversaries to members who joined before there were any.
+    Occasions,
 }
 
 impl JobKind {
-    const ALL: [Self; 4] = [Self::MemberDay, Self::Tiers, Self::Decisions, Self::Idempotency];
+    const ALL: [Self; 7] =
+        [Self::MemberDay, Self::Tiers, Self::Decisions, Self::Idempotency, Self::Touches, Self::Waves, Self::Occasions];
 
     /// The name of the schedule and of the job.
     pub(super) const fn name(self) -> &'static str {
@@ -50,19 +58,29 @@ impl JobKind {
             Self::Tiers => "tiers",
             Self::Decisions => "decisions",
             Self::Idempotency => "idempotency",
+            Self::Touches => "touches",
+            Self::Waves => "member-waves",
+            Self::Occasions => "occasions",
         }
     }
 
-    /// The schedule as it is made; an operator may change it.
+    /// Whether the schedule of this name may run in the members' zones: the work must be a word to each member.
+    pub(super) fn tells_members(name: &str) -> bool {
+        name == Self::MemberDay.name()
+    }
+
+    /// The schedule as it is made, for those that have one; an operator may change it.
     ///
     /// Every member day is told, also late: the event names its day, and whoever writes to members lets a past one go.
     /// A night that was missed needs no second evaluation.
-    const fn schedule(self) -> (&'static str, CatchUp, u32) {
+    const fn schedule(self) -> Option<(&'static str, CatchUp, u32)> {
         match self {
-            Self::MemberDay => ("0 9 15 * *", CatchUp::All, 0),
-            Self::Tiers => ("0 3 * * *", CatchUp::Once, 600),
-            Self::Decisions => ("30 3 * * *", CatchUp::Once, 600),
-            Self::Idempotency => ("45 3 * * *", CatchUp::Once, 600),
+            Self::MemberDay => Some(("0 9 15 * *", CatchUp::All, 0)),
+            Self::Tiers => Some(("0 3 * * *", CatchUp::Once, 600)),
+            Self::Decisions => Some(("30 3 * * *", CatchUp::Once, 600)),
+            Self::Idempotency => Some(("45 3 * * *", CatchUp::Once, 600)),
+            Self::Touches => Some(("15 4 * * *", CatchUp::Once, 600)),
+            Self::Waves | Self::Occasions => None,
         }
     }
 }
@@ -81,7 +99,7 @@ pub enum Pace {
 pub struct Ran {
     /// Timers that were due.
     pub timers: usize,
-    /// Occurrences of schedules.
+    /// Occurrences of schedules, and waves of those in the members' zones.
     pub schedules: usize,
     /// Steps of jobs.
     pub steps: usize,
@@ -101,11 +119,18 @@ pub struct JobRunner(tokio::sync::Mutex<()>);
 
 /// A job's step that is to be done.
 #[derive(Clone, Debug)]
-pub(super) struct Turn {
+pub(in crate::service) struct Turn {
     pub(super) kind: JobKind,
-    pub(super) job: Job,
-    pub(super) now: Timestamp,
+    pub(in crate::service) job: Job,
+    pub(in crate::service) now: Timestamp,
     token: Token,
+}
+
+impl Turn {
+    /// The instant so many days of 24 hours before.
+    pub(in crate::service) fn days_ago(&self, days: u32) -> Timestamp {
+        self.now.checked_sub(SignedDuration::from_hours(24 * i64::from(days))).unwrap_or(Timestamp::MIN)
+    }
 }
 
 impl Services {
@@ -117,7 +142,7 @@ impl Services {
     pub async fn ensure_schedules(&self) -> Result<(), Error> {
         let now = self.clock.now();
         for kind in JobKind::ALL {
-            let (expression, catch_up, jitter_seconds) = kind.schedule();
+            let Some((expression, catch_up, jitter_seconds)) = kind.schedule() else { continue };
             let expression: Cron = expression.parse().map_err(schedules::ScheduleError::Bad)?;
             let definition = Definition { expression, zone: None, catch_up, jitter_seconds };
             let zone = self.settings.zone.clone();
@@ -149,7 +174,7 @@ impl Services {
                 }
             }
             ran.timers += self.issue_for_events().await?;
-            ran.schedules += self.fire_schedules().await?;
+            ran.schedules += self.fire_schedules().await? + self.fire_wave().await?;
             for kind in self.ready_jobs().await? {
                 let left = left.entry(kind).or_insert(u64::from(self.settings.schedule.members_per_second));
                 if *left == 0 || !go_on() {
@@ -187,6 +212,9 @@ impl Services {
                 }
                 let Some(occurrence) = schedules::take(tx, kind.name(), now, &zone)? else { return Ok(false) };
                 jobs::begin(tx, kind.name(), occurrence, now)?;
+                if occurrence.local {
+                    rounds::begin(tx, kind.name(), occurrence.at)?;
+                }
                 Ok(true)
             });
             match run.await {
@@ -223,10 +251,14 @@ impl Services {
         let Some(turn) = claimed else { return Ok(None) };
         tokens.insert(kind, turn.token);
         let done = match kind {
+            JobKind::MemberDay if turn.job.local => self.expect_page(turn.clone()).await,
             JobKind::MemberDay => self.tell_member_day(turn.clone()).await,
             JobKind::Tiers => self.evaluate_page(turn.clone()).await,
             JobKind::Decisions => self.sweep_decisions(turn.clone()).await,
             JobKind::Idempotency => self.sweep_idempotency(turn.clone()).await,
+            JobKind::Touches => self.sweep_touches(turn.clone()).await,
+            JobKind::Waves => self.meet_page(turn.clone()).await,
+            JobKind::Occasions => self.fill_occasions(turn.clone()).await,
         };
         match done {
             Ok(Some(step)) => {
@@ -279,7 +311,7 @@ impl Services {
     }
 
     /// Commits a step with what `work` writes; `None` if the lease was lost or the job moved on without us.
-    pub(super) async fn commit_step(
+    pub(in crate::service) async fn commit_step(
         &self,
         turn: Turn,
         work: impl Fn(&mut Tx<'_>) -> Result<Step, Error> + Send + 'static,

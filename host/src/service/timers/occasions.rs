@@ -67,7 +67,7 @@ pub(in crate::service) fn set_birthday(
     set(tx, member, TimerKind::Birthday, birthday.map(|date| (date.month(), date.day())), last_year, now, settings)
 }
 
-/// Sets the timer of a member who joins. The day they join is no anniversary.
+/// Sets the timer of a member who joins, or who joined before `now` without one. The day they join is no anniversary.
 ///
 /// # Errors
 ///
@@ -75,11 +75,25 @@ pub(in crate::service) fn set_birthday(
 pub(in crate::service) fn set_anniversary(
     tx: &mut Tx<'_>,
     member: &Member,
+    now: Timestamp,
     settings: &Settings,
 ) -> Result<(), StoreError> {
     let joined = settings.zone.to_datetime(member.registered_at).date();
-    let (day, now) = ((joined.month(), joined.day()), member.registered_at);
+    let day = (joined.month(), joined.day());
     set(tx, member.id, TimerKind::Anniversary, Some(day), Some(joined.year()), now, settings)
+}
+
+/// Whether a member never had a birthday, and whether they never had an anniversary.
+///
+/// # Errors
+///
+/// Those of the store.
+pub(super) fn lacking(tx: &mut Tx<'_>, member: MemberId) -> Result<[bool; 2], StoreError> {
+    let mut never = [false; 2];
+    for (never, kind) in never.iter_mut().zip([TimerKind::Birthday, TimerKind::Anniversary]) {
+        *never = tx.get(&OCCASIONS, &(member, row_of(kind)))?.is_none();
+    }
+    Ok(never)
 }
 
 /// Removes everything that gives a member's days away.

@@ -4,11 +4,13 @@ use std::str::FromStr;
 
 use jiff::Timestamp;
 
+use super::jobs::JobKind;
 use crate::{
     events::{self, Consumer, Lag},
     scheduler::{
         self, CatchUp, Cron, DEAD_TIMERS, DeadTimer, TimerKey,
         jobs::{self, Job},
+        rounds::MEMBERS_ZONE,
         schedules::{self, Change, JITTER_SECONDS_MAX, Schedule},
     },
     service::{Error, Page, PageRequest, Services},
@@ -40,6 +42,8 @@ pub struct JobStatus {
 pub struct ChangeSchedule {
     /// Five fields.
     pub expression: Option<String>,
+    /// An IANA name, `member` for the zone that each member lives in, or none for the deployment's.
+    pub zone: Option<Option<String>>,
     /// Whether it fires at all.
     pub enabled: Option<bool>,
     /// What becomes of occurrences that nobody saw.
@@ -109,7 +113,7 @@ impl Services {
         Ok(read?.into_iter().map(|(name, schedule)| status(name, schedule)).collect())
     }
 
-    /// Changes a schedule. A new expression, and one that is switched on again, count from now.
+    /// Changes a schedule. A new expression or zone, and one that is switched on again, count from now.
     ///
     /// # Errors
     ///
@@ -120,8 +124,15 @@ impl Services {
         if change.jitter_seconds.is_some_and(|seconds| seconds > JITTER_SECONDS_MAX) {
             return Err(Error::field("/jitter_seconds", format!("must be 0 to {JITTER_SECONDS_MAX}")));
         }
-        let ChangeSchedule { enabled, catch_up, jitter_seconds, .. } = change;
-        let change = Change { expression, enabled, catch_up, jitter_seconds };
+        let ChangeSchedule { zone, enabled, catch_up, jitter_seconds, .. } = change;
+        let local = zone.as_ref().is_some_and(|zone| zone.as_deref() == Some(MEMBERS_ZONE));
+        if local && !JobKind::tells_members(name) {
+            return Err(Error::field(
+                "/zone",
+                format!("`{MEMBERS_ZONE}` is for what each member is told: `member-day`"),
+            ));
+        }
+        let change = Change { expression, zone, enabled, catch_up, jitter_seconds };
         let (now, zone, row) = (self.clock.now(), self.settings.zone.clone(), name.to_owned());
         let run = self.store.run(now, move |tx| schedules::change(tx, &row, &change, now, &zone).map_err(Error::from));
         Ok(status(name.to_owned(), run.await?))

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 
 use super::jobs::Turn;
 use crate::{
@@ -22,7 +22,7 @@ impl Services {
     /// Deletes segments of decisions that hold nothing younger than the configured days, never the one in use; and the
     /// digests of as many nights.
     pub(super) async fn sweep_decisions(&self, turn: Turn) -> Result<Option<Step>, Error> {
-        let before = days_ago(turn.now, self.settings.schedule.decisions_kept_days);
+        let before = turn.days_ago(self.settings.schedule.decisions_kept_days);
         let decisions = Arc::clone(&self.decisions);
         let swept = tokio::task::spawn_blocking(move || decisions.forget_before(before, SEGMENTS_AT_ONCE)).await;
         let swept = swept
@@ -42,7 +42,7 @@ impl Services {
 
     /// Deletes answers to idempotency keys that are older than the configured days.
     pub(super) async fn sweep_idempotency(&self, turn: Turn) -> Result<Option<Step>, Error> {
-        let before = days_ago(turn.now, self.settings.schedule.idempotency_kept_days);
+        let before = turn.days_ago(self.settings.schedule.idempotency_kept_days);
         let cursor = turn.job.cursor.clone();
         self.commit_step(turn, move |tx| sweep_keys(tx, cursor.as_deref(), before)).await
     }
@@ -70,8 +70,4 @@ fn sweep_keys(tx: &mut Tx<'_>, cursor: Option<&[u8]>, before: Timestamp) -> Resu
     }
     step.next = step.next.filter(|_| full);
     Ok(step)
-}
-
-fn days_ago(now: Timestamp, days: u32) -> Timestamp {
-    now.checked_sub(SignedDuration::from_hours(24 * i64::from(days))).unwrap_or(Timestamp::MIN)
 }
