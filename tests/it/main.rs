@@ -24,5 +24,6 @@ mod swaps;
 mod tidy;
 mod tiers;
 mod time;
+mod timers_crash;
 mod touches_crash;
 mod vendor;

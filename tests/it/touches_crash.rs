@@ -127,14 +127,15 @@ fn key_of(id: &str) -> String {
 }
 
 /// The server as a process, killed when dropped.
-struct Served {
+pub(crate) struct Served {
     process: Child,
     address: Option<oneshot::Receiver<String>>,
     log: Option<JoinHandle<VecDeque<String>>>,
 }
 
 impl Served {
-    fn start(data: &TempDir, now: Timestamp) -> Self {
+    /// Begins to start over a directory, at a time of its own.
+    pub(crate) fn start(data: &TempDir, now: Timestamp) -> Self {
         let (data, now) = (data.path().to_str().expect("a path"), now.to_string());
         let arguments = ["serve", "--data", data, "--listen", "127.0.0.1:0", "--log", "json", "--dev", "--clock", &now];
         let mut command = galenic(&arguments);
@@ -162,7 +163,7 @@ impl Served {
     }
 
     /// Where it serves.
-    async fn ready(&mut self) -> String {
+    pub(crate) async fn ready(&mut self) -> String {
         let address = self.address.take().expect("is asked once");
         match tokio::time::timeout(Duration::from_secs(60), address).await {
             Ok(Ok(address)) => address,
@@ -171,7 +172,7 @@ impl Served {
     }
 
     /// Ends it by a signal; the end of its log.
-    fn end(&mut self, signal: Signal) -> VecDeque<String> {
+    pub(crate) fn end(&mut self, signal: Signal) -> VecDeque<String> {
         let ended = self.process.try_wait().expect("can be asked");
         let id = i32::try_from(self.process.id()).ok().and_then(Pid::from_raw).expect("a process");
         if ended.is_none() {
@@ -194,14 +195,21 @@ impl Drop for Served {
     }
 }
 
+/// Asks a server as its operator.
 #[derive(Clone)]
-struct Client {
-    http: reqwest::Client,
-    url: String,
+pub(crate) struct Client {
+    pub(crate) http: reqwest::Client,
+    pub(crate) url: String,
 }
 
 impl Client {
-    async fn send(&self, method: Method, path: &str, key: &str, body: &Json) -> Result<(u16, Json), reqwest::Error> {
+    pub(crate) async fn send(
+        &self,
+        method: Method,
+        path: &str,
+        key: &str,
+        body: &Json,
+    ) -> Result<(u16, Json), reqwest::Error> {
         let request = self.http.request(method, format!("{}{path}", self.url)).bearer_auth("the-operators-own-key");
         let request = request.timeout(Duration::from_secs(30)).header("idempotency-key", key);
         let answer = if body.is_null() { request } else { request.json(body) }.send().await?;
@@ -209,13 +217,13 @@ impl Client {
         Ok((status, answer.json().await?))
     }
 
-    async fn done(&self, method: Method, path: &str, key: &str, body: Json) -> Json {
+    pub(crate) async fn done(&self, method: Method, path: &str, key: &str, body: Json) -> Json {
         let (status, answer) = self.send(method, path, key, &body).await.expect("an answer");
         assert!((200..300).contains(&status), "{path}: {status} {answer:#}");
         answer
     }
 
-    async fn post(&self, path: &str, key: &str, body: Json) -> Json {
+    pub(crate) async fn post(&self, path: &str, key: &str, body: Json) -> Json {
         self.done(Method::POST, path, key, body).await
     }
 
@@ -467,7 +475,19 @@ async fn ask_until_killed(
 }
 
 /// Says where to begin again if the test fails.
-struct Seed(u64);
+pub(crate) struct Seed(u64);
+
+impl Seed {
+    /// The one that was asked for, or this one.
+    pub(crate) fn or(standard: u64) -> Self {
+        Self(std::env::var(SEED).map_or(standard, |seed| seed.parse().expect("a number")))
+    }
+
+    /// The number.
+    pub(crate) fn number(&self) -> u64 {
+        self.0
+    }
+}
 
 impl Drop for Seed {
     fn drop(&mut self) {
@@ -479,9 +499,8 @@ impl Drop for Seed {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn three_hundred_kills_send_nothing_twice_and_lose_nothing() {
-    let seed = std::env::var(SEED).map_or(3, |seed| seed.parse().expect("a number"));
-    let _said = Seed(seed);
-    let mut world = World::new(seed).await;
+    let seed = Seed::or(3);
+    let mut world = World::new(seed.number()).await;
     let mut under_way = 0;
     for _ in 0..ROUNDS {
         under_way += u64::from(world.round().await);
