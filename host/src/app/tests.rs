@@ -30,6 +30,7 @@ async fn quote(fixture: &Fixture) -> Quote {
         list_price: Money::new(100),
         substances: Vec::new(),
         days_of_supply: None,
+        floor_price: None,
         stock: None,
     };
     services.import_products(*shop, fixture.once(), vec![product]).await.expect("imports");

@@ -3,6 +3,8 @@
 //! The catalogue is a contract: names and types never change, new facts go at the end (the position is stored in
 //! recorded decisions). A plugin names the facts it wants; a call passes those, and only those the release was granted.
 
+use std::sync::Arc;
+
 use minicbor::{Decode, Encode};
 
 /// How a value is read. Everything but flags and texts travels as an integer.
@@ -182,10 +184,26 @@ pub fn find(name: &str) -> Option<&'static Fact> {
     SUBJECT.iter().chain(LINE).chain(CANDIDATE).find(|fact| fact.name == name)
 }
 
-/// Values by position in the catalogue: all that the host knows of one subject or one line.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Encode, Decode)]
-#[cbor(transparent)]
-pub struct Facts(#[n(0)] Vec<Value>);
+/// Values by position in the catalogue: all that the host knows of one subject or one line. A copy costs nothing until
+/// it is changed: the stages of a price share what stays the same.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Facts(Arc<Vec<Value>>);
+
+impl<C> Encode<C> for Facts {
+    fn encode<W: minicbor::encode::Write>(
+        &self,
+        to: &mut minicbor::Encoder<W>,
+        context: &mut C,
+    ) -> Result<(), minicbor::encode::Error<W::Error>> {
+        self.0.as_ref().encode(to, context)
+    }
+}
+
+impl<'b, C> Decode<'b, C> for Facts {
+    fn decode(from: &mut minicbor::Decoder<'b>, context: &mut C) -> Result<Self, minicbor::decode::Error> {
+        Ok(Self(Arc::new(Vec::decode(from, context)?)))
+    }
+}
 
 impl Facts {
     /// Nothing known yet, with room for a scope.
@@ -195,7 +213,7 @@ impl Facts {
             Scope::Line => LINE.len(),
             Scope::Candidate => CANDIDATE.len(),
         };
-        Self(vec![Value::Absent; known])
+        Self(Arc::new(vec![Value::Absent; known]))
     }
 
     /// The same facts and this one.
@@ -207,8 +225,8 @@ impl Facts {
 
     /// Sets one fact.
     pub fn set(&mut self, fact: &Fact, value: Value) {
-        if let Some(place) = self.0.get_mut(fact.index) {
-            *place = value;
+        if fact.index < self.0.len() && self.0[fact.index] != value {
+            Arc::make_mut(&mut self.0)[fact.index] = value;
         }
     }
 

@@ -65,6 +65,37 @@ pub enum Purpose {
     PointsGift,
 }
 
+/// On which amounts an offer's thresholds are tested and its percentages are computed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Encode, Decode, Serialize, Deserialize)]
+#[cbor(index_only)]
+#[serde(rename_all = "kebab-case")]
+pub enum Base {
+    /// Thresholds on the lower of member price and tier price, percentages on what is left before the offer's stage.
+    #[n(0)]
+    #[default]
+    Standard,
+    /// Both on the list price.
+    #[n(1)]
+    List,
+    /// Both on what promotions leave: for coupons and delivery.
+    #[n(2)]
+    AfterPromotions,
+    /// Both on what promotions and the coupon leave, before points: for delivery.
+    #[n(3)]
+    AfterCoupons,
+}
+
+impl Base {
+    /// Whether the amounts are known at the stage of this class.
+    pub fn fits(self, class: OfferClass) -> bool {
+        match self {
+            Self::Standard | Self::List => true,
+            Self::AfterPromotions => class > OfferClass::Promotion,
+            Self::AfterCoupons => class > OfferClass::Coupon,
+        }
+    }
+}
+
 /// Who pays what share of a discount.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode, Serialize, Deserialize)]
 #[cbor(index_only)]
@@ -288,6 +319,9 @@ pub struct Offer {
     /// What paused it last.
     #[n(30)]
     pub paused_by: Option<PauseCause>,
+    /// On which amounts thresholds are tested and percentages computed.
+    #[cbor(n(31), default)]
+    pub base: Base,
 }
 
 /// Where a coupon is in its life.

@@ -143,6 +143,12 @@ pub struct Priced {
     /// What the member pays.
     #[n(8)]
     pub payable: Money,
+    /// The coupon that was named and is not the member's, whether or not there is such a coupon.
+    #[n(10)]
+    pub not_yours: Option<CouponId>,
+    /// Offers could be combined in more ways than are compared: the best of those compared was taken.
+    #[cbor(n(11), default)]
+    pub bounded: bool,
 }
 
 /// A release that answered a call.

@@ -95,4 +95,7 @@ pub struct Product {
     /// Moved by every write.
     #[n(11)]
     pub revision: Revision,
+    /// Tier, member price and offers together leave at least this of one item.
+    #[n(12)]
+    pub floor_price: Option<Money>,
 }

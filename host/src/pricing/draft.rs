@@ -1,22 +1,19 @@
 //! The walk from list price to payable.
 
-use std::cmp::Reverse;
-
-use jiff::Timestamp;
-
 use super::{
-    promotable::may_promote,
-    reasons::{self, HostReason},
+    branch::{Branch, Verdict},
+    effect::Line,
+    reasons,
+    round::Round,
 };
 use crate::{
     domain::{
-        fact::{self, Facts, Scope, Value},
-        member::ExternalId,
+        fact::{self, Facts, Scope},
         money::{BasisPoints, Money, Overflow, Points, allocate},
         offer::{Coupon, Funder, FunderShare, Offer, OfferClass},
         order::{Allocation, OfferOutcome, Priced, PricedLine, Source},
         product::Product,
-        rule::{CartSubject, Outcome, Parameter, Proposal, Reason},
+        rule::{Parameter, Reason},
     },
     ids::CouponId,
 };
@@ -66,200 +63,102 @@ pub struct PointsTerms {
 
 /// A price on its way. See the room's documentation for the order of calls.
 #[derive(Debug)]
-pub struct Draft {
-    lines: Vec<PricedLine>,
+pub struct Draft<'a> {
+    pub(super) lines: Vec<Line>,
+    /// Of each line, at the tier or member price.
+    pub(super) facts: Vec<Facts>,
+    pub(super) list: Money,
+    pub(super) quantity: i64,
+    /// The candidates of all stages after member prices, in the order they were taken.
+    pub(super) asked: Vec<Candidate<'a>>,
+    /// At least one.
+    pub(super) branches: Vec<Branch>,
+    /// The coupon that the member names.
+    pub(super) named: Option<CouponId>,
+    /// Whether branches were left out because there were too many.
+    pub(super) bounded: bool,
     delivery_fee: Money,
-    delivery_allocations: Vec<Allocation>,
-    offers: Vec<OfferOutcome>,
-    groups: Vec<(String, ExternalId)>,
-    coupon: Option<CouponId>,
-    points: (Points, Money, Points),
+    /// What became of offers that no branch decides on.
+    pub(super) offers: Vec<OfferOutcome>,
 }
 
-/// An effect after the host's checks: amounts by line.
-struct Effect {
-    shares: Vec<(usize, Money)>,
-    saving: Money,
+/// What points take off.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Spent {
+    points: Points,
+    value: Money,
+    /// The most points that could be spent.
+    most: Points,
+    /// By line; empty where it is nothing.
+    shares: Vec<i64>,
 }
 
-impl Draft {
-    /// Lines at list price, less the tier's discount.
+impl<'a> Draft<'a> {
+    /// Lines at list price, less the tier's discount as far as floor prices allow. `named` is the coupon that the member
+    /// wants: no other is taken then.
     ///
     /// # Errors
     ///
     /// [`Overflow`] if a line's amount does not fit.
-    pub fn new(lines: &[CartLine<'_>], tier_discount: BasisPoints, delivery_fee: Money) -> Result<Self, PricingError> {
+    pub fn new(
+        lines: &[CartLine<'_>],
+        tier_discount: BasisPoints,
+        delivery_fee: Money,
+        named: Option<CouponId>,
+    ) -> Result<Self, PricingError> {
         let lines = lines.iter().map(|line| priced_at_tier(*line, tier_discount)).collect::<Result<Vec<_>, _>>()?;
-        Money::sum(lines.iter().map(|line| line.list))?.plus(delivery_fee)?;
+        let list = Money::sum(lines.iter().map(|line| line.priced.list))?;
+        list.plus(delivery_fee)?;
+        let left = lines.iter().map(|line| line.priced.payable).collect();
         Ok(Self {
+            facts: lines.iter().map(|line| priced_line_facts(&line.priced)).collect(),
+            list,
+            quantity: lines.iter().map(|line| i64::from(line.priced.quantity)).sum(),
             lines,
+            asked: Vec::new(),
+            branches: vec![Branch::new(left, delivery_fee)],
+            named,
+            bounded: false,
             delivery_fee,
-            delivery_allocations: Vec::new(),
             offers: Vec::new(),
-            groups: Vec::new(),
-            coupon: None,
-            points: (Points::ZERO, Money::ZERO, Points::ZERO),
         })
     }
 
-    /// What the policy is asked before a stage: the cart as it stands. At the stage of member prices lines stand at
-    /// list price, because a member price competes with the tier price.
-    pub fn subject(&self, stage: OfferClass, as_of: Timestamp, member: &Facts, offers: Vec<Vec<Value>>) -> CartSubject {
-        let now = |line: &PricedLine| if stage == OfferClass::MemberPrice { line.list } else { line.payable };
-        let total = |amount: &dyn Fn(&PricedLine) -> Money| {
-            Value::Integer(self.lines.iter().map(|line| amount(line).get()).sum())
-        };
-        let facts = member
-            .clone()
-            .with(&fact::CART_LIST, total(&|line| line.list))
-            .with(&fact::CART_BASE, total(&|line| line.base))
-            .with(&fact::CART_AMOUNT, total(&now))
-            .with(&fact::CART_DELIVERY_FEE, self.delivery_fee.into())
-            .with(&fact::CART_QUANTITY, self.lines.iter().map(|line| i64::from(line.quantity)).sum::<i64>().into());
-        let lines = self.lines.iter().map(|line| line_facts(line, now(line))).collect();
-        CartSubject { as_of, facts, lines, offers }
-    }
-
-    /// Takes, line by line, the member price where it is lower than the tier price.
+    /// Takes what the policies proposed at a stage; `later` are the candidates of the stages after it.
     ///
     /// # Errors
     ///
     /// [`Overflow`] if a sum does not fit, which the checks of the engine rule out.
-    pub fn member_prices(&mut self, asked: &[Candidate<'_>], proposals: &[Proposal]) -> Result<(), PricingError> {
-        let mut best: Vec<Option<(usize, Money)>> = vec![None; self.lines.len()];
-        let list = |line: &PricedLine| line.list;
-        for (i, (candidate, proposal)) in asked.iter().zip(proposals).enumerate() {
-            match self.effect(candidate.offer, proposal, list) {
-                Err(reason) => self.decline(*candidate, reason),
-                Ok(effect) => {
-                    for (line, amount) in effect.shares {
-                        let tier = self.lines[line].list.minus(self.lines[line].base)?;
-                        if amount > tier && best[line].is_none_or(|(_, other)| amount > other) {
-                            best[line] = Some((i, amount));
-                        }
-                    }
-                }
-            }
+    pub fn take(&mut self, round: Round<'a>, later: &[Candidate<'_>]) -> Result<(), PricingError> {
+        if round.stage == OfferClass::MemberPrice {
+            return self.member_prices(&round);
         }
-        for (line, (i, amount)) in best.iter().enumerate().filter_map(|(line, best)| best.map(|best| (line, best))) {
-            let line = &mut self.lines[line];
-            line.payable = line.list.minus(amount)?;
-            line.base = line.payable;
-            line.allocations = vec![allocation(asked[i], amount)];
-        }
-        for (i, candidate) in asked.iter().enumerate() {
-            let saving = Money::sum(best.iter().flatten().filter(|(by, _)| *by == i).map(|(_, amount)| *amount))?;
-            let declined = self.offers.iter().any(|outcome| outcome.offer == candidate.offer.id);
-            match (saving.is_zero(), declined) {
-                (false, _) => self.applied(*candidate, saving, Vec::new()),
-                (true, false) => self.decline(*candidate, reasons::TIER_PRICE_LOWER.with(Vec::new())),
-                (true, true) => {}
-            }
-        }
+        self.combine(round, later);
         Ok(())
     }
 
-    /// Applies promotions by priority, then by saving; one of each exclusivity group.
+    /// Spends points on the goods. Points are the member's own: they may take a line below its floor price.
     ///
     /// # Errors
     ///
-    /// [`Overflow`] if a sum does not fit.
-    pub fn promotions(&mut self, asked: &[Candidate<'_>], proposals: &[Proposal]) -> Result<(), PricingError> {
-        let saving = |i: usize| offered(&proposals[i].outcome);
-        let mut order: Vec<usize> = (0..asked.len().min(proposals.len())).collect();
-        order.sort_by_key(|i| (Reverse(asked[*i].offer.priority), Reverse(saving(*i)), asked[*i].offer.id));
-        for i in order {
-            self.try_apply(asked[i], &proposals[i])?;
-        }
-        Ok(())
-    }
-
-    /// Applies one coupon: the named one, or else the largest saving, ties by earliest expiry.
-    ///
-    /// # Errors
-    ///
-    /// [`Overflow`] if a sum does not fit.
-    pub fn coupons(
-        &mut self,
-        asked: &[Candidate<'_>],
-        proposals: &[Proposal],
-        named: Option<CouponId>,
-    ) -> Result<(), PricingError> {
-        let id = |i: usize| asked[i].coupon.map(|coupon| coupon.id);
-        let expiry = |i: usize| asked[i].coupon.and_then(|coupon| coupon.expires_at).unwrap_or(Timestamp::MAX);
-        let mut order: Vec<usize> = (0..asked.len().min(proposals.len())).collect();
-        order.sort_by_key(|i| {
-            let saving =
-                self.effect(asked[*i].offer, &proposals[*i], |line| line.payable).map_or(0, |e| e.saving.get());
-            (named.is_some() && id(*i) != named, Reverse(saving), expiry(*i), id(*i))
-        });
-        let mut taken: Option<ExternalId> = None;
-        for i in order {
-            match &taken {
-                Some(code) if offered(&proposals[i].outcome) > 0 => {
-                    let other = vec![Parameter::Text(code.to_string())];
-                    self.decline(asked[i], reasons::NOT_CHOSEN.with(other));
-                }
-                Some(_) => self.decline(asked[i], first_reason(&proposals[i])),
-                None if named.is_some() && id(i) != named => {
-                    self.decline(asked[i], reasons::NOT_CHOSEN.with(vec![Parameter::Text("another coupon".into())]));
-                }
-                None => {
-                    if self.try_apply(asked[i], &proposals[i])? {
-                        taken = Some(asked[i].offer.code.clone());
-                        self.coupon = id(i);
-                    }
-                }
-            }
-        }
-        Ok(())
-    }
-
-    /// Spends points on the goods.
-    ///
-    /// # Errors
-    ///
-    /// [`PricingError::TooManyPoints`] if the terms do not allow that many on this cart.
+    /// [`Overflow`] if an amount does not fit. More points than the cart takes are the error of [`Draft::finish`].
     pub fn points(&mut self, asked: Points, terms: PointsTerms) -> Result<(), PricingError> {
-        let limit = terms.most.of(self.goods()?)?;
         let per_100 = i128::from(terms.value_per_100.get().max(1));
-        let most = i64::try_from(i128::from(limit.get()) * 100 / per_100).map_err(|_| Overflow)?;
-        if asked.get() > most {
-            return Err(PricingError::TooManyPoints { asked, most: Points::new(most) });
-        }
-        let value = Money::new(i64::try_from(i128::from(asked.get()) * per_100 / 100).map_err(|_| Overflow)?);
-        self.points = (asked, value, Points::new(most));
-        if value.is_zero() {
-            return Ok(());
-        }
-        let weights: Vec<i64> = self.lines.iter().map(|line| line.payable.get()).collect();
-        for (line, share) in self.lines.iter_mut().zip(allocate(value.get(), &weights)?) {
-            let funders = vec![FunderShare { funder: Funder::Platform, share: BasisPoints::ONE }];
-            take_off(line, Allocation { source: Source::Points, amount: Money::new(share), funders })?;
-        }
-        Ok(())
-    }
-
-    /// Takes offers off the delivery fee, by priority, never below zero.
-    ///
-    /// # Errors
-    ///
-    /// [`Overflow`] if a sum does not fit.
-    pub fn delivery(&mut self, asked: &[Candidate<'_>], proposals: &[Proposal]) -> Result<(), PricingError> {
-        let mut order: Vec<usize> = (0..asked.len().min(proposals.len())).collect();
-        order.sort_by_key(|i| (Reverse(asked[*i].offer.priority), asked[*i].offer.id));
-        for i in order {
-            let (candidate, left) = (asked[i], self.delivery_payable()?);
-            match proposals[i].outcome {
-                Outcome::Declined => self.decline(candidate, first_reason(&proposals[i])),
-                Outcome::Delivery(_) if left.is_zero() => self.decline(candidate, plain(&reasons::NOTHING_LEFT)),
-                Outcome::Delivery(amount) => {
-                    let amount = amount.min(left);
-                    self.delivery_allocations.push(allocation(candidate, amount));
-                    self.applied(candidate, amount, proposals[i].reasons.clone());
+        for branch in &mut self.branches {
+            let limit = terms.most.of(Money::sum(branch.left.iter().copied())?)?;
+            let most = i64::try_from(i128::from(limit.get()) * 100 / per_100).map_err(|_| Overflow)?;
+            let most = Points::new(most);
+            branch.points = if asked > most {
+                Err(PricingError::TooManyPoints { asked, most })
+            } else {
+                let value = i64::try_from(i128::from(asked.get()) * per_100 / 100).map_err(|_| Overflow)?;
+                let weights: Vec<i64> = branch.left.iter().map(|left| left.get()).collect();
+                let shares = if value == 0 { Vec::new() } else { allocate(value, &weights)? };
+                for (left, share) in branch.left.iter_mut().zip(&shares) {
+                    *left = left.minus(Money::new(*share))?;
                 }
-                Outcome::Shared { .. } | Outcome::Lines(_) => self.decline(candidate, plain(&reasons::WRONG_STAGE)),
-            }
+                Ok(Spent { points: asked, value: Money::new(value), most, shares })
+            };
         }
         Ok(())
     }
@@ -269,120 +168,77 @@ impl Draft {
         self.offers.push(outcome(candidate, Money::ZERO, vec![reason]));
     }
 
-    /// The coupon that was taken.
-    pub fn coupon(&self) -> Option<CouponId> {
-        self.coupon
-    }
-
-    /// The explained price.
+    /// The explained price, and the coupon that it takes.
     ///
     /// # Errors
     ///
-    /// [`Overflow`] if a sum does not fit.
-    pub fn finish(self) -> Result<Priced, PricingError> {
-        let (goods_payable, delivery_payable) = (self.goods()?, self.delivery_payable()?);
-        let (points, points_value, points_max) = self.points;
-        Ok(Priced {
-            lines: self.lines,
+    /// [`PricingError::TooManyPoints`] if the terms do not allow the points on this cart, [`Overflow`] if a sum does
+    /// not fit.
+    pub fn finish(mut self) -> Result<(Priced, Option<CouponId>), PricingError> {
+        let mut branch = self.best().clone();
+        let spent = std::mem::replace(&mut branch.points, Ok(Spent::default()))?;
+        let mut coupon = None;
+        let mut delivery_allocations = Vec::new();
+        for (at, verdict) in branch.told.clone() {
+            let candidate = self.asked[at];
+            let told = match verdict {
+                Verdict::Declined(reason) => outcome(candidate, Money::ZERO, vec![reason]),
+                Verdict::Beaten(by) => outcome(candidate, Money::ZERO, vec![self.beaten(&branch, at, Some(by))]),
+                Verdict::Passed => outcome(candidate, Money::ZERO, vec![self.beaten(&branch, at, None)]),
+                Verdict::Applied(effect, reasons) => {
+                    coupon = coupon.or(candidate.coupon.map(|coupon| coupon.id));
+                    for (line, amount) in &effect.shares {
+                        take_off(&mut self.lines[*line].priced, allocation(candidate, *amount))?;
+                    }
+                    if !effect.delivery.is_zero() {
+                        delivery_allocations.push(allocation(candidate, effect.delivery));
+                    }
+                    applied(candidate, effect.saving, reasons, effect.floored())
+                }
+            };
+            self.offers.push(told);
+        }
+        for (line, share) in self.lines.iter_mut().zip(&spent.shares) {
+            let funders = vec![FunderShare { funder: Funder::Platform, share: BasisPoints::ONE }];
+            take_off(&mut line.priced, Allocation { source: Source::Points, amount: Money::new(*share), funders })?;
+        }
+        let goods_payable = Money::sum(self.lines.iter().map(|line| line.priced.payable))?;
+        self.offers.sort_by_key(|outcome| outcome.class);
+        let priced = Priced {
+            lines: self.lines.into_iter().map(|line| line.priced).collect(),
             delivery_fee: self.delivery_fee,
-            delivery_allocations: self.delivery_allocations,
+            delivery_allocations,
             offers: self.offers,
-            points,
-            points_value,
-            points_max,
+            points: spent.points,
+            points_value: spent.value,
+            points_max: spent.most,
             goods_payable,
-            delivery_payable,
-            payable: goods_payable.plus(delivery_payable)?,
-        })
-    }
-
-    fn goods(&self) -> Result<Money, Overflow> {
-        Money::sum(self.lines.iter().map(|line| line.payable))
-    }
-
-    fn delivery_payable(&self) -> Result<Money, Overflow> {
-        self.delivery_fee.minus(Money::sum(self.delivery_allocations.iter().map(|a| a.amount))?)
-    }
-
-    /// Applies one proposal to the lines unless its group is taken or nothing is left; says whether it did.
-    fn try_apply(&mut self, candidate: Candidate<'_>, proposal: &Proposal) -> Result<bool, PricingError> {
-        let group = candidate.offer.exclusivity_group.as_ref();
-        let taken = group.and_then(|group| self.groups.iter().find(|(name, _)| name == group));
-        let effect = match (taken, self.effect(candidate.offer, proposal, |line| line.payable)) {
-            (_, Err(reason)) => {
-                self.decline(candidate, reason);
-                return Ok(false);
-            }
-            (Some((_, other)), Ok(_)) => {
-                let other = vec![Parameter::Text(other.to_string())];
-                self.decline(candidate, reasons::EXCLUSIVE_WITH.with(other));
-                return Ok(false);
-            }
-            (None, Ok(effect)) => effect,
+            delivery_payable: branch.fee,
+            payable: goods_payable.plus(branch.fee)?,
+            not_yours: None,
+            bounded: self.bounded,
         };
-        for (line, amount) in effect.shares {
-            take_off(&mut self.lines[line], allocation(candidate, amount))?;
-        }
-        if let Some(group) = group {
-            self.groups.push((group.clone(), candidate.offer.code.clone()));
-        }
-        self.applied(candidate, effect.saving, proposal.reasons.clone());
-        Ok(true)
+        Ok((priced, coupon))
     }
 
-    /// Turns a proposal into amounts by line, each at most what `left` says the line still costs; or the reason why it
-    /// has no effect here.
-    fn effect(
-        &self,
-        offer: &Offer,
-        proposal: &Proposal,
-        left: impl Fn(&PricedLine) -> Money,
-    ) -> Result<Effect, Reason> {
-        let wrong = || plain(&reasons::WRONG_STAGE);
-        let shares: Vec<(usize, Money)> = match &proposal.outcome {
-            Outcome::Declined => return Err(first_reason(proposal)),
-            Outcome::Delivery(_) => return Err(wrong()),
-            Outcome::Lines(amounts) => amounts.iter().map(|(line, amount)| (usize::from(*line), *amount)).collect(),
-            Outcome::Shared { amount, lines } => {
-                let lines: Vec<usize> = lines.iter().map(|line| usize::from(*line)).collect();
-                let weights = lines.iter().map(|line| self.lines.get(*line).map(|line| left(line).get()));
-                let weights: Vec<i64> = weights.collect::<Option<_>>().ok_or_else(wrong)?;
-                let most = weights.iter().sum::<i64>().min(amount.get());
-                let shares = allocate(most, &weights).map_err(|_| wrong())?;
-                lines.into_iter().zip(shares.into_iter().map(Money::new)).collect()
-            }
-        };
-        let mut effect = Effect { shares: Vec::with_capacity(shares.len()), saving: Money::ZERO };
-        for (index, amount) in shares {
-            let line = self.lines.get(index).ok_or_else(wrong)?;
-            if !may_promote(offer.purpose, line.class) {
-                let class = vec![Parameter::Text(line.class.name().to_owned())];
-                return Err(reasons::CLASS_NOT_PROMOTABLE.with(class));
-            }
-            let amount = amount.min(left(line));
-            if amount > Money::ZERO {
-                effect.saving = effect.saving.plus(amount).map_err(|_| wrong())?;
-                effect.shares.push((index, amount));
-            }
-        }
-        if effect.saving.is_zero() { Err(plain(&reasons::NOTHING_LEFT)) } else { Ok(effect) }
-    }
-
-    fn applied(&mut self, candidate: Candidate<'_>, amount: Money, mut why: Vec<Reason>) {
-        if why.is_empty() {
-            why.push(reasons::APPLIED.with(vec![Parameter::Money(amount)]));
-        }
-        self.offers.push(outcome(candidate, amount, why));
+    /// What the named coupon is called, as far as that is the member's to know.
+    pub(super) fn name_of_named(&self) -> String {
+        let listed = self.offers.iter().find(|outcome| outcome.coupon == self.named).map(|outcome| &outcome.code);
+        let asked = self.asked.iter().find(|asked| asked.coupon.map(|coupon| coupon.id) == self.named);
+        let code = listed.or(asked.map(|asked| &asked.offer.code));
+        code.map_or_else(|| self.named.map(|id| id.to_string()).unwrap_or_default(), ToString::to_string)
     }
 }
 
-fn priced_at_tier(line: CartLine<'_>, discount: BasisPoints) -> Result<PricedLine, Overflow> {
+fn priced_at_tier(line: CartLine<'_>, discount: BasisPoints) -> Result<Line, Overflow> {
     let list = line.product.list_price.times(i64::from(line.quantity))?;
-    let off = discount.min(BasisPoints::ONE).of(list)?;
+    let floor = line.product.floor_price.unwrap_or_default().times(i64::from(line.quantity))?;
+    let most = Money::new(list.get().saturating_sub(floor.get()).max(0));
+    let off = discount.min(BasisPoints::ONE).of(list)?.min(most);
     let payable = list.minus(off)?;
     let funders = vec![FunderShare { funder: Funder::Platform, share: BasisPoints::ONE }];
     let tier = Allocation { source: Source::Tier, amount: off, funders };
-    Ok(PricedLine {
+    let priced = PricedLine {
         product: line.product.id,
         external_id: line.product.external_id.clone(),
         category: line.product.category.clone(),
@@ -395,11 +251,8 @@ fn priced_at_tier(line: CartLine<'_>, discount: BasisPoints) -> Result<PricedLin
         payable,
         allocations: if off.is_zero() { Vec::new() } else { vec![tier] },
         stock_tracked: line.product.stock_tracked,
-    })
-}
-
-fn line_facts(line: &PricedLine, now: Money) -> Facts {
-    priced_line_facts(line).with(&fact::LINE_AMOUNT, now.into())
+    };
+    Ok(Line { priced, floor })
 }
 
 /// The facts of a priced line; its amount is what is to be paid for it.
@@ -424,12 +277,26 @@ fn take_off(line: &mut PricedLine, allocation: Allocation) -> Result<(), Overflo
     Ok(())
 }
 
-fn allocation(candidate: Candidate<'_>, amount: Money) -> Allocation {
+pub(super) fn allocation(candidate: Candidate<'_>, amount: Money) -> Allocation {
     let source = Source::Offer(candidate.offer.id, candidate.coupon.map(|coupon| coupon.id));
     Allocation { source, amount, funders: candidate.offer.funders.clone() }
 }
 
-fn outcome(candidate: Candidate<'_>, amount: Money, reasons: Vec<Reason>) -> OfferOutcome {
+/// An offer that took something off: for the policy's reasons, and where the floor price left less, also for that.
+pub(super) fn applied(
+    candidate: Candidate<'_>,
+    amount: Money,
+    mut said: Vec<Reason>,
+    floored: Option<Reason>,
+) -> OfferOutcome {
+    if said.is_empty() {
+        said.push(reasons::APPLIED.with(vec![Parameter::Money(amount)]));
+    }
+    said.extend(floored);
+    outcome(candidate, amount, said)
+}
+
+pub(super) fn outcome(candidate: Candidate<'_>, amount: Money, reasons: Vec<Reason>) -> OfferOutcome {
     OfferOutcome {
         offer: candidate.offer.id,
         code: candidate.offer.code.clone(),
@@ -438,21 +305,4 @@ fn outcome(candidate: Candidate<'_>, amount: Money, reasons: Vec<Reason>) -> Off
         amount,
         reasons,
     }
-}
-
-/// What a proposal offers, before any check.
-fn offered(outcome: &Outcome) -> i64 {
-    match outcome {
-        Outcome::Declined => 0,
-        Outcome::Shared { amount, .. } | Outcome::Delivery(amount) => amount.get(),
-        Outcome::Lines(amounts) => amounts.iter().fold(0, |sum, (_, amount)| sum.saturating_add(amount.get())),
-    }
-}
-
-fn first_reason(proposal: &Proposal) -> Reason {
-    proposal.reasons.first().cloned().unwrap_or_else(|| plain(&reasons::POLICY_FAILED))
-}
-
-fn plain(reason: &HostReason) -> Reason {
-    reason.with(Vec::new())
 }

@@ -1,6 +1,7 @@
 //! The host's own reasons for what became of an offer, with their texts.
 //!
-//! Codes are a contract. A policy's own reasons stand beside these, with the texts the plugin ships.
+//! Codes are a contract, locked by a snapshot. A policy's own reasons stand beside these, with the texts the plugin
+//! ships.
 
 use crate::domain::rule::{Parameter, Reason};
 
@@ -29,12 +30,19 @@ macro_rules! reasons {
 reasons! {
     APPLIED, "applied", "已优惠{0}", "took off {0}";
     TIER_PRICE_LOWER, "tier-price-lower", "等级价更低", "the tier price is lower";
-    NOT_STARTED, "not-started", "活动尚未开始", "has not started";
-    EXPIRED, "expired", "已过期", "has expired";
+    MEMBER_PRICE_LOWER, "member-price-lower", "{0}的会员价更低", "the member price of {0} is lower";
+    NOT_STARTED, "not-started", "现在是{0}，活动{1}开始", "it is {0}, starts at {1}";
+    EXPIRED, "expired", "现在是{0}，已于{1}到期", "it is {0}, ended at {1}";
     PAUSED, "paused", "活动已暂停", "is paused";
+    NOT_YOURS, "not-yours", "不是本会员的优惠券", "is not a coupon of this member";
+    HELD, "held", "已被订单{0}占用", "is held by the order {0}";
+    REDEEMED, "redeemed", "已在订单{0}中使用", "was used by the order {0}";
+    REVOKED, "revoked", "已被收回", "was taken back";
     EXCLUSIVE_WITH, "exclusive-with", "不能与{0}同时使用", "cannot be combined with {0}";
-    NOT_CHOSEN, "not-chosen", "每单限用一张优惠券，已选用{0}", "one coupon per order, and {0} was taken";
+    NOT_CHOSEN, "not-chosen", "每单限用一张优惠券，已选用{0}", "one coupon per order, and {0} was chosen";
+    BETTER_WITHOUT, "better-without", "不参加此活动更优惠", "the order costs less without it";
     CLASS_NOT_PROMOTABLE, "class-not-promotable", "{0}类药品不得参加此活动", "products of class {0} may not be in such an offer";
+    FLOOR_PRICE, "floor-price", "底价限制，原可优惠{0}，最多{1}", "would take off {0}, the floor price leaves {1}";
     NOTHING_LEFT, "nothing-left", "已无可优惠金额", "nothing is left to take off";
     WRONG_STAGE, "wrong-stage", "规则给出的优惠与活动类别不符", "the policy proposed an effect that this class of offer cannot have";
     POLICY_FAILED, "policy-failed", "优惠规则暂时不可用", "the coupon policy could not answer";
@@ -48,5 +56,30 @@ impl HostReason {
     /// The reason with its parameters.
     pub fn with(&self, parameters: Vec<Parameter>) -> Reason {
         Reason { code: self.code.into(), parameters }
+    }
+
+    /// The reason, where its texts have no parameters.
+    pub fn plain(&self) -> Reason {
+        self.with(Vec::new())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Codes and what their parameters mean are a contract: clients branch on them.
+    #[test]
+    fn the_reasons_are_a_contract() {
+        let line = |reason: &HostReason| format!("{} | {} | {}\n", reason.code, reason.zh_cn, reason.en);
+        insta::assert_snapshot!("reasons", ALL.iter().map(line).collect::<String>());
+    }
+
+    #[test]
+    fn both_texts_take_the_same_parameters() {
+        for reason in ALL {
+            let places = |text: &str| (0..4).filter(|at| text.contains(&format!("{{{at}}}"))).collect::<Vec<_>>();
+            assert_eq!(places(reason.zh_cn), places(reason.en), "{}", reason.code);
+        }
     }
 }

@@ -1,28 +1,29 @@
-//! The worked examples of the rules, and the properties that hold whatever a policy proposes.
+//! The worked examples of the rules, and what the properties build their carts from.
+
+use std::cell::RefCell;
 
 use jiff::Timestamp;
-use proptest::prelude::*;
 
 use super::{
-    Candidate, CartLine, Draft, PointsTerms,
-    promotable::may_promote,
+    COMBINATIONS_MAX, Candidate, CartLine, Draft, PointsTerms, PricingError,
     refund::{self, RefundError},
 };
 use crate::{
     domain::{
+        fact::{self, Facts, Value},
         member::Revision,
         money::{BasisPoints, Money, Points},
-        offer::{Coupon, CouponState, Funder, FunderShare, Offer, OfferClass, OfferState, Purpose, Validity},
+        offer::{Base, Coupon, CouponState, Funder, FunderShare, Offer, OfferClass, OfferState, Purpose, Validity},
         order::{Order, OrderState, Priced, Source},
         product::{Class, Product},
-        rule::{Outcome, Proposal},
+        rule::{CartSubject, Outcome, Proposal},
     },
     ids::{CouponId, Id, MemberId, OfferId, OrderId, PartnerId, ProductId},
 };
 
-const TERMS: PointsTerms = PointsTerms { value_per_100: Money::new(100), most: BasisPoints::new(5_000) };
+pub(super) const TERMS: PointsTerms = PointsTerms { value_per_100: Money::new(100), most: BasisPoints::new(5_000) };
 
-fn product(n: u128, class: Class, fen: i64) -> Product {
+pub(super) fn product(n: u128, class: Class, fen: i64) -> Product {
     Product {
         id: ProductId::from_bits(n),
         partner: PartnerId::from_bits(1),
@@ -36,10 +37,11 @@ fn product(n: u128, class: Class, fen: i64) -> Product {
         days_of_supply: None,
         stock_tracked: false,
         revision: Revision::FIRST,
+        floor_price: None,
     }
 }
 
-fn offer(n: u128, class: OfferClass, purpose: Purpose) -> Offer {
+pub(super) fn offer(n: u128, class: OfferClass, purpose: Purpose) -> Offer {
     Offer {
         id: OfferId::from_bits(n),
         code: format!("o{n}").parse().expect("an id"),
@@ -72,10 +74,11 @@ fn offer(n: u128, class: OfferClass, purpose: Purpose) -> Offer {
         launch: None,
         breaker: Vec::new(),
         paused_by: None,
+        base: Base::Standard,
     }
 }
 
-fn coupon(n: u128, of: &Offer, expires_ms: i64) -> Coupon {
+pub(super) fn coupon(n: u128, of: &Offer, expires_ms: i64) -> Coupon {
     Coupon {
         id: CouponId::from_bits(n),
         offer: of.id,
@@ -88,104 +91,311 @@ fn coupon(n: u128, of: &Offer, expires_ms: i64) -> Coupon {
     }
 }
 
-fn shared(fen: i64, lines: &[u16]) -> Proposal {
+/// What a policy says: to this cart, of the offer with this number.
+pub(super) type Policy<'p> = &'p dyn Fn(&CartSubject, u128) -> Proposal;
+
+/// Walks a draft through all stages as the service does, with every offer in one slot.
+pub(super) fn walk<'a>(
+    mut draft: Draft<'a>,
+    candidates: &[Candidate<'a>],
+    policy: Policy<'_>,
+    points: i64,
+) -> Result<(Priced, Option<CouponId>), PricingError> {
+    let mut later = candidates.to_vec();
+    for stage in [OfferClass::MemberPrice, OfferClass::Promotion, OfferClass::Coupon, OfferClass::Delivery] {
+        if stage == OfferClass::Delivery {
+            draft.points(Points::new(points), TERMS)?;
+        }
+        let (here, rest): (Vec<_>, Vec<_>) = later.into_iter().partition(|candidate| candidate.offer.class == stage);
+        later = rest;
+        let number = |c: &Candidate<'_>| vec![Value::Integer(i64::try_from(c.offer.id.to_bits()).expect("small"))];
+        let terms = here.iter().map(number).collect();
+        let carts = draft.carts(stage, Timestamp::UNIX_EPOCH, &Facts::of(fact::Scope::Subject), &here, terms);
+        let answer = |cart: &CartSubject| {
+            let number = |terms: &Vec<Value>| match terms[0] {
+                Value::Integer(number) => u128::from(number.unsigned_abs()),
+                _ => panic!("no number"),
+            };
+            Some(cart.offers.iter().map(|terms| policy(cart, number(terms))).collect())
+        };
+        let answers = carts.iter().map(answer).collect();
+        let mut round = draft.round(stage);
+        round.add(&here, answers);
+        draft.take(round, &later)?;
+    }
+    draft.finish()
+}
+
+pub(super) fn shared(fen: i64, lines: &[u16]) -> Proposal {
     Proposal { outcome: Outcome::Shared { amount: Money::new(fen), lines: lines.to_vec() }, reasons: Vec::new() }
 }
 
-fn draft(fen: &[i64], discount: u32, delivery: i64) -> Draft {
+fn lines(amounts: &[(u16, i64)]) -> Proposal {
+    let amounts = amounts.iter().map(|(line, fen)| (*line, Money::new(*fen))).collect();
+    Proposal { outcome: Outcome::Lines(amounts), reasons: Vec::new() }
+}
+
+/// A draft of one item of food for each price.
+fn draft<'a>(fen: &[i64], discount: u32, delivery: i64, named: Option<u128>) -> Draft<'a> {
     let products: Vec<Product> = (1..).zip(fen).map(|(n, fen)| product(n, Class::Food, *fen)).collect();
     let lines: Vec<CartLine<'_>> = products.iter().map(|product| CartLine { product, quantity: 1 }).collect();
-    Draft::new(&lines, BasisPoints::new(discount), Money::new(delivery)).expect("fits")
+    let named = named.map(CouponId::from_bits);
+    Draft::new(&lines, BasisPoints::new(discount), Money::new(delivery), named).expect("fits")
+}
+
+/// Every offer by itself, or with its coupon.
+fn candidates<'a>(offers: &'a [Offer], coupons: &'a [Coupon]) -> Vec<Candidate<'a>> {
+    let coupon = |offer: &Offer| coupons.iter().find(|coupon| coupon.offer == offer.id);
+    offers.iter().map(|offer| Candidate { offer, coupon: coupon(offer) }).collect()
 }
 
 fn why(priced: &Priced) -> Vec<String> {
     priced.offers.iter().map(|o| format!("{} {} {}", o.code, o.amount, o.reasons[0].code)).collect()
 }
 
+fn integer(value: &Value) -> i64 {
+    if let Value::Integer(number) = value { *number } else { panic!("{value:?}") }
+}
+
 /// Gold, the 15th, ¥130, a ¥9.90 coupon, 500 points: 114.40 → 94.40 → 84.50 → 79.50.
 #[test]
 fn r2_the_order_of_things() {
-    let (day, welcome) =
-        (offer(1, OfferClass::Promotion, Purpose::General), offer(2, OfferClass::Coupon, Purpose::General));
-    let mine = coupon(9, &welcome, 1);
-    let mut draft = draft(&[13_000], 1_200, 0);
-    let seen = |draft: &Draft| draft.subject(OfferClass::Coupon, Timestamp::UNIX_EPOCH, &Default::default(), vec![]);
-    assert_eq!(*seen(&draft).lines[0].get(&crate::domain::fact::LINE_BASE), 11_440.into());
-    draft.promotions(&[Candidate { offer: &day, coupon: None }], &[shared(2_000, &[0])]).expect("applies");
-    assert_eq!(*seen(&draft).lines[0].get(&crate::domain::fact::LINE_AMOUNT), 9_440.into());
-    draft.coupons(&[Candidate { offer: &welcome, coupon: Some(&mine) }], &[shared(990, &[0])], None).expect("applies");
-    assert_eq!(*seen(&draft).lines[0].get(&crate::domain::fact::LINE_AMOUNT), 8_450.into());
-    assert_eq!(
-        *seen(&draft).lines[0].get(&crate::domain::fact::LINE_BASE),
-        11_440.into(),
-        "the threshold's base stays"
-    );
-    draft.points(Points::new(500), TERMS).expect("applies");
-    let priced = draft.finish().expect("sums");
-    assert_eq!(priced.payable, Money::new(7_950));
-    assert_eq!(priced.points_max, Points::new(4_225), "half of 84.50");
+    let offers = [
+        offer(1, OfferClass::Promotion, Purpose::General),
+        offer(2, OfferClass::Coupon, Purpose::General),
+        offer(3, OfferClass::Delivery, Purpose::General),
+    ];
+    let coupons = [coupon(9, &offers[1], 1)];
+    let seen = RefCell::new(Vec::new());
+    let policy = |cart: &CartSubject, number: u128| {
+        let line = &cart.lines[0];
+        seen.borrow_mut().push((integer(line.get(&fact::LINE_BASE)), integer(line.get(&fact::LINE_AMOUNT))));
+        match number {
+            1 => shared(2_000, &[0]),
+            2 => shared(990, &[0]),
+            _ => Proposal { outcome: Outcome::Delivery(Money::new(100)), reasons: Vec::new() },
+        }
+    };
+    let (priced, taken) =
+        walk(draft(&[13_000], 1_200, 600, None), &candidates(&offers, &coupons), &policy, 500).expect("prices");
+    assert_eq!(*seen.borrow(), [(11_440, 11_440), (11_440, 9_440), (11_440, 7_950)], "the threshold's base stays");
+    assert_eq!((priced.goods_payable, priced.payable), (Money::new(7_950), Money::new(8_450)));
+    assert_eq!((priced.points_max, taken), (Points::new(4_225), Some(coupons[0].id)), "half of 84.50");
     let off: Vec<i64> = priced.lines[0].allocations.iter().map(|a| a.amount.get()).collect();
     assert_eq!(off, [1_560, 2_000, 990, 500]);
 }
 
+/// Each declared base shows its own amounts: of 100.00 less 10 %, 20.00 off by promotion, 10.00 by coupon, 5.00 in points.
 #[test]
-fn the_lower_of_member_price_and_tier_price_wins_line_by_line() {
-    let prices = offer(1, OfferClass::MemberPrice, Purpose::General);
-    let mut draft = draft(&[10_000, 10_000], 1_000, 0);
-    let proposal =
-        Proposal { outcome: Outcome::Lines(vec![(0, Money::new(3_000)), (1, Money::new(500))]), reasons: Vec::new() };
-    draft.member_prices(&[Candidate { offer: &prices, coupon: None }], &[proposal]).expect("applies");
-    let priced = draft.finish().expect("sums");
+fn d3_a_declared_base_says_what_is_tested() {
+    let mut offers =
+        vec![offer(1, OfferClass::Promotion, Purpose::General), offer(2, OfferClass::Coupon, Purpose::General)];
+    let bases = [Base::Standard, Base::List, Base::AfterPromotions, Base::AfterCoupons];
+    for (number, base) in (3..).zip(bases) {
+        offers.push(Offer { base, ..offer(number, OfferClass::Delivery, Purpose::General) });
+    }
+    let coupons = [coupon(9, &offers[1], 1)];
+    let seen = RefCell::new(Vec::new());
+    let policy = |cart: &CartSubject, number: u128| match number {
+        1 => shared(2_000, &[0]),
+        2 => shared(1_000, &[0]),
+        _ => {
+            let (line, all) = (&cart.lines[0], &cart.facts);
+            assert_eq!(line.get(&fact::LINE_BASE), all.get(&fact::CART_BASE));
+            assert_eq!(line.get(&fact::LINE_AMOUNT), all.get(&fact::CART_AMOUNT));
+            seen.borrow_mut().push((integer(line.get(&fact::LINE_BASE)), integer(line.get(&fact::LINE_AMOUNT))));
+            Proposal { outcome: Outcome::Declined, reasons: Vec::new() }
+        }
+    };
+    walk(draft(&[10_000], 1_000, 600, None), &candidates(&offers, &coupons), &policy, 500).expect("prices");
+    let (after_promotion, after_coupon) = (7_000, 6_000);
+    // Without the coupon or the promotion, the later bases are higher: those branches are asked, too.
+    for expected in [(9_000, 5_500), (10_000, 10_000), (after_promotion, after_promotion), (after_coupon, after_coupon)]
+    {
+        assert!(seen.borrow().contains(&expected), "{expected:?} in {seen:?}");
+    }
+    let fits = |base: Base| {
+        [OfferClass::MemberPrice, OfferClass::Promotion, OfferClass::Coupon, OfferClass::Delivery]
+            .map(|class| base.fits(class))
+    };
+    assert_eq!(bases.map(fits), [[true; 4], [true; 4], [false, false, true, true], [false, false, false, true]]);
+}
+
+/// A coupon of 100−20 on what promotions leave: a promotion that would spoil it is left out where that is cheaper.
+#[test]
+fn d3_a_promotion_that_costs_more_than_it_gives_is_left_out() {
+    let run = |promotion: i64| {
+        let mut offers =
+            [offer(1, OfferClass::Promotion, Purpose::General), offer(2, OfferClass::Coupon, Purpose::General)];
+        offers[1].base = Base::AfterPromotions;
+        let coupons = [coupon(9, &offers[1], 1)];
+        let policy = |cart: &CartSubject, number: u128| {
+            let enough = integer(cart.lines[0].get(&fact::LINE_BASE)) >= 10_000;
+            match number {
+                1 => shared(promotion, &[0]),
+                _ if enough => shared(2_000, &[0]),
+                _ => Proposal { outcome: Outcome::Declined, reasons: Vec::new() },
+            }
+        };
+        let (priced, _) =
+            walk(draft(&[10_500], 0, 0, None), &candidates(&offers, &coupons), &policy, 0).expect("prices");
+        (priced.payable.get(), why(&priced))
+    };
+    assert_eq!(run(400), (8_100, vec!["o1 4.00 applied".to_owned(), "o2 20.00 applied".to_owned()]));
+    assert_eq!(run(600), (8_500, vec!["o1 0.00 better-without".to_owned(), "o2 20.00 applied".to_owned()]));
+    assert_eq!(run(2_500), (8_000, vec!["o1 25.00 applied".to_owned(), "o2 0.00 policy-failed".to_owned()]));
+}
+
+#[test]
+fn d1_the_lower_of_member_price_and_tier_price_wins_line_by_line() {
+    let offers: Vec<Offer> = (1..=3).map(|n| offer(n, OfferClass::MemberPrice, Purpose::General)).collect();
+    let policy = |_: &CartSubject, number: u128| match number {
+        1 => lines(&[(0, 3_000), (1, 500)]),
+        2 => lines(&[(0, 2_000)]),
+        _ => lines(&[(1, 999)]),
+    };
+    let (priced, _) =
+        walk(draft(&[10_000, 10_000], 1_000, 0, None), &candidates(&offers, &[]), &policy, 0).expect("prices");
     assert_eq!(priced.lines.iter().map(|l| l.payable.get()).collect::<Vec<_>>(), [7_000, 9_000]);
     assert_eq!(priced.lines[1].allocations[0].source, Source::Tier);
-    assert_eq!(why(&priced), ["o1 30.00 applied"]);
+    assert_eq!(why(&priced), ["o1 30.00 applied", "o2 0.00 member-price-lower", "o3 0.00 tier-price-lower"]);
 }
 
 #[test]
-fn one_coupon_the_largest_saving_then_the_earliest_expiry() {
+fn r2_one_coupon_the_largest_saving_then_the_earliest_expiry() {
     let offers: Vec<Offer> = (1..=3).map(|n| offer(n, OfferClass::Coupon, Purpose::General)).collect();
     let coupons = [coupon(1, &offers[0], 50), coupon(2, &offers[1], 40), coupon(3, &offers[2], 10)];
-    let asked: Vec<Candidate<'_>> =
-        offers.iter().zip(&coupons).map(|(offer, coupon)| Candidate { offer, coupon: Some(coupon) }).collect();
-    let proposals = [shared(800, &[0]), shared(800, &[0]), shared(700, &[0])];
+    let policy = |_: &CartSubject, number: u128| shared(if number == 3 { 700 } else { 800 }, &[0]);
     let run = |named: Option<u128>| {
-        let mut draft = draft(&[5_000], 0, 0);
-        draft.coupons(&asked, &proposals, named.map(CouponId::from_bits)).expect("applies");
-        (draft.coupon().map(Id::to_bits), why(&draft.finish().expect("sums")))
+        let draft = draft(&[5_000], 0, 0, named);
+        let (priced, taken) = walk(draft, &candidates(&offers, &coupons), &policy, 0).expect("prices");
+        (taken.map(Id::to_bits), why(&priced), priced.offers[1].reasons[0].parameters.clone())
     };
-    let (taken, why) = run(None);
+    let (taken, mut told, _) = run(None);
+    told.sort_unstable();
     assert_eq!(taken, Some(2));
-    assert_eq!(why, ["o2 8.00 applied", "o1 0.00 not-chosen", "o3 0.00 not-chosen"]);
-    assert_eq!(run(Some(3)).0, Some(3), "the member named it");
+    assert_eq!(told, ["o1 0.00 not-chosen", "o2 8.00 applied", "o3 0.00 not-chosen"]);
+    let (taken, mut told, parameters) = run(Some(3));
+    told.sort_unstable();
+    assert_eq!((taken, told[2].as_str()), (Some(3), "o3 7.00 applied"), "the member named it");
+    assert_eq!(parameters, [crate::domain::rule::Parameter::Text("o3".into())]);
+    assert_eq!(run(Some(7)).0, None, "no other coupon is taken for one that cannot be");
 }
 
+/// The larger saving wins; of two that save the same, the higher priority, then the earlier end, then the smaller id.
 #[test]
-fn an_exclusive_group_takes_one_offer_by_priority() {
-    let mut offers: Vec<Offer> = (1..=2).map(|n| offer(n, OfferClass::Promotion, Purpose::General)).collect();
-    for (offer, priority) in offers.iter_mut().zip([1, 2]) {
-        offer.exclusivity_group = Some("day".into());
-        offer.priority = priority;
+fn d3_a_group_takes_the_offer_that_saves_most() {
+    let run = |savings: [i64; 2], priorities: [i32; 2], ends: [Option<i64>; 2]| {
+        let mut offers: Vec<Offer> = (1..=2).map(|n| offer(n, OfferClass::Promotion, Purpose::General)).collect();
+        for (nth, offer) in offers.iter_mut().enumerate() {
+            offer.exclusivity_group = Some("day".into());
+            offer.priority = priorities[nth];
+            offer.ends_at = ends[nth].map(|ms| Timestamp::from_millisecond(ms).expect("a time"));
+        }
+        let policy = |_: &CartSubject, number: u128| shared(savings[number as usize - 1], &[0]);
+        let (priced, _) = walk(draft(&[5_000], 0, 0, None), &candidates(&offers, &[]), &policy, 0).expect("prices");
+        let mut told = why(&priced);
+        told.sort_unstable();
+        told.join(", ")
+    };
+    assert_eq!(run([900, 100], [1, 2], [None; 2]), "o1 9.00 applied, o2 0.00 exclusive-with");
+    assert_eq!(run([500, 500], [1, 2], [None; 2]), "o1 0.00 exclusive-with, o2 5.00 applied");
+    assert_eq!(run([500, 500], [0, 0], [Some(9), Some(8)]), "o1 0.00 exclusive-with, o2 5.00 applied");
+    assert_eq!(run([500, 500], [0, 0], [None; 2]), "o1 5.00 applied, o2 0.00 exclusive-with");
+}
+
+/// A promotion that excludes the coupon, and what each saves: the pair is chosen together, delivery included.
+#[test]
+fn d3_groups_reach_over_stages() {
+    let run = |savings: [i64; 3]| {
+        let classes = [OfferClass::Promotion, OfferClass::Coupon, OfferClass::Delivery];
+        let mut offers: Vec<Offer> = (1..).zip(classes).map(|(n, class)| offer(n, class, Purpose::General)).collect();
+        offers[0].exclusivity_group = Some("sale".into());
+        offers[1].exclusivity_group = Some("sale".into());
+        offers[2].exclusivity_group = Some("sale".into());
+        let coupons = [coupon(9, &offers[1], 1)];
+        let policy = |_: &CartSubject, number: u128| {
+            let fen = savings[number as usize - 1];
+            match number {
+                3 => Proposal { outcome: Outcome::Delivery(Money::new(fen)), reasons: Vec::new() },
+                _ => shared(fen, &[0]),
+            }
+        };
+        let draft = draft(&[5_000], 0, 1_000, None);
+        why(&walk(draft, &candidates(&offers, &coupons), &policy, 0).expect("prices").0).join(", ")
+    };
+    assert_eq!(run([900, 100, 100]), "o1 9.00 applied, o2 0.00 exclusive-with, o3 0.00 exclusive-with");
+    assert_eq!(run([100, 900, 100]), "o1 0.00 exclusive-with, o2 9.00 applied, o3 0.00 exclusive-with");
+    assert_eq!(run([100, 100, 900]), "o1 0.00 exclusive-with, o2 0.00 exclusive-with, o3 9.00 applied");
+}
+
+/// Two to the eighth ways: the price says that not all were compared, and is no worse than by priority alone.
+#[test]
+fn d3_a_bound_on_combinations_is_told() {
+    let mut offers: Vec<Offer> = (1..=16).map(|n| offer(n, OfferClass::Promotion, Purpose::General)).collect();
+    for (nth, offer) in offers.iter_mut().enumerate() {
+        offer.exclusivity_group = Some(format!("g{}", nth / 2));
+        offer.priority = if nth % 2 == 0 { 1 } else { 0 };
     }
-    let asked: Vec<Candidate<'_>> = offers.iter().map(|offer| Candidate { offer, coupon: None }).collect();
-    let mut draft = draft(&[5_000], 0, 0);
-    draft.promotions(&asked, &[shared(900, &[0]), shared(100, &[0])]).expect("applies");
-    let priced = draft.finish().expect("sums");
-    assert_eq!(why(&priced), ["o2 1.00 applied", "o1 0.00 exclusive-with"]);
+    offers.push(offer(17, OfferClass::Coupon, Purpose::General));
+    let coupons = [coupon(9, &offers[16], 1)];
+    // Of each pair the less urgent saves a fen more; the coupon takes half of the first line, where the others do not act.
+    let asked = RefCell::new(0);
+    let policy = |cart: &CartSubject, number: u128| match number {
+        17 => {
+            *asked.borrow_mut() += 1;
+            shared(integer(cart.lines[0].get(&fact::LINE_AMOUNT)) / 2, &[0])
+        }
+        _ => shared(100 + i64::from(number.is_multiple_of(2)), &[u16::from(number.is_multiple_of(2))]),
+    };
+    let (priced, _) =
+        walk(draft(&[5_000, 5_000], 0, 0, None), &candidates(&offers, &coupons), &policy, 0).expect("prices");
+    assert!(priced.bounded);
+    assert_eq!(*asked.borrow(), COMBINATIONS_MAX);
+    assert!(priced.payable < Money::new(10_000 - 8 * 100 - 2_100), "{} is no better than by priority", priced.payable);
+}
+
+/// Two offers leave each item its floor; what one line cannot take, the others do.
+#[test]
+fn d3_no_offer_takes_an_item_below_its_floor_price() {
+    let run = |discount: u32, said: [i64; 2]| {
+        let mut products = [product(1, Class::Food, 10_000), product(2, Class::Food, 10_000)];
+        products[0].floor_price = Some(Money::new(9_000));
+        let lines: Vec<CartLine<'_>> = products.iter().map(|product| CartLine { product, quantity: 2 }).collect();
+        let offers: Vec<Offer> = (1..=2).map(|n| offer(n, OfferClass::Promotion, Purpose::General)).collect();
+        let draft = Draft::new(&lines, BasisPoints::new(discount), Money::ZERO, None).expect("fits");
+        let policy = |_: &CartSubject, number: u128| match number {
+            1 => shared(said[0], &[0, 1]),
+            _ => lines_of_first(said[1]),
+        };
+        let (priced, _) = walk(draft, &candidates(&offers, &[]), &policy, 0).expect("prices");
+        let payable: Vec<i64> = priced.lines.iter().map(|line| line.payable.get()).collect();
+        (payable, why(&priced).join(", "))
+    };
+    let (payable, told) = run(0, [6_000, 1_000]);
+    assert_eq!((payable, told.as_str()), (vec![18_000, 16_000], "o1 60.00 applied, o2 0.00 floor-price"));
+    let (payable, told) = run(0, [1_000, 5_000]);
+    assert_eq!(payable, [18_000, 19_000], "the other line takes all of it: {told}");
+    assert_eq!(run(2_000, [0, 0]).0, [18_000, 16_000], "the tier's discount, too");
+}
+
+fn lines_of_first(fen: i64) -> Proposal {
+    lines(&[(0, fen)])
 }
 
 #[test]
 fn points_above_the_limit_are_refused_with_the_limit() {
-    let error = draft(&[1_001], 0, 300).points(Points::new(501), TERMS).expect_err("too many");
+    let error = walk(draft(&[1_001], 0, 300, None), &[], &|_, _| shared(1, &[0]), 501).expect_err("too many");
     assert_eq!(error.to_string(), "501 points were asked for, this cart takes at most 500");
 }
 
 /// 150 + 60 with 199−20: allocated 14.29 and 5.71; refunding the second pays 54.29.
 #[test]
 fn r6_a_refund_pays_by_the_shares_of_the_commit() {
-    let threshold = offer(1, OfferClass::Promotion, Purpose::General);
-    let mut draft = draft(&[15_000, 6_000], 0, 0);
-    draft.promotions(&[Candidate { offer: &threshold, coupon: None }], &[shared(2_000, &[0, 1])]).expect("applies");
-    let order = order(draft.finish().expect("sums"));
+    let threshold = [offer(1, OfferClass::Promotion, Purpose::General)];
+    let draft = draft(&[15_000, 6_000], 0, 0, None);
+    let policy = |_: &CartSubject, _| shared(2_000, &[0, 1]);
+    let order = order(walk(draft, &candidates(&threshold, &[]), &policy, 0).expect("prices").0);
     assert_eq!(order.priced.lines[0].allocations[0].amount, Money::new(1_429));
     let plan = refund::plan(&order, &[(1, 1)]).expect("plans");
     assert_eq!(plan.amount, Money::new(5_429));
@@ -195,7 +405,7 @@ fn r6_a_refund_pays_by_the_shares_of_the_commit() {
     assert_eq!(refund::plan(&order, &[]), Err(RefundError::Nothing));
 }
 
-fn order(priced: Priced) -> Order {
+pub(super) fn order(priced: Priced) -> Order {
     let id = OrderId::from_bits(1);
     Order {
         id,
@@ -224,141 +434,4 @@ fn order(priced: Priced) -> Order {
         awaits_review: false,
         acting_for: None,
     }
-}
-
-/// Anything a policy might say, true or not.
-fn proposals() -> impl Strategy<Value = Outcome> {
-    let line = 0..8_u16;
-    let amount = prop_oneof![0..20_000_i64, Just(i64::MAX)].prop_map(Money::new);
-    prop_oneof![
-        Just(Outcome::Declined),
-        (amount.clone(), prop::collection::btree_set(line.clone(), 0..6))
-            .prop_map(|(amount, lines)| Outcome::Shared { amount, lines: lines.into_iter().collect() }),
-        prop::collection::btree_map(line, amount.clone(), 0..6).prop_map(|l| Outcome::Lines(l.into_iter().collect())),
-        amount.prop_map(Outcome::Delivery),
-    ]
-}
-
-fn classes() -> impl Strategy<Value = Class> {
-    prop::sample::select(Class::ALL.to_vec())
-}
-
-fn purposes() -> impl Strategy<Value = Purpose> {
-    prop::sample::select(vec![Purpose::General, Purpose::FlashSale, Purpose::Gift, Purpose::Marketing])
-}
-
-proptest! {
-    /// Whatever policies propose: nothing is below zero, everything sums, and what may not be promoted is not.
-    #[test]
-    fn every_price_sums_and_every_offer_is_explained(
-        cart in prop::collection::vec((classes(), 0..30_000_i64, 1..5_u32), 1..6),
-        discount in 0..10_000_u32,
-        fee in 0..2_000_i64,
-        said in prop::collection::vec((purposes(), 0..4_u8, proposals()), 0..8),
-        points in 0..500_i64,
-    ) {
-        let products: Vec<Product> = (1..).zip(&cart).map(|(n, (class, fen, _))| product(n, *class, *fen)).collect();
-        let lines: Vec<CartLine<'_>> = products.iter().zip(&cart)
-            .map(|(product, (_, _, quantity))| CartLine { product, quantity: *quantity }).collect();
-        let stages = [OfferClass::MemberPrice, OfferClass::Promotion, OfferClass::Coupon, OfferClass::Delivery];
-        let offers: Vec<Offer> = (1..).zip(&said)
-            .map(|(n, (purpose, stage, _))| offer(n, stages[usize::from(*stage)], *purpose)).collect();
-        let coupons: Vec<Coupon> = (1..).zip(&offers).map(|(n, offer)| coupon(n, offer, 1)).collect();
-        let mut draft = Draft::new(&lines, BasisPoints::new(discount), Money::new(fee)).expect("fits");
-        for stage in stages {
-            let of_stage = || offers.iter().enumerate().filter(|(_, offer)| offer.class == stage);
-            let asked: Vec<Candidate<'_>> = of_stage().map(|(i, offer)| Candidate {
-                offer, coupon: (stage == OfferClass::Coupon).then(|| &coupons[i]),
-            }).collect();
-            let answers: Vec<Proposal> =
-                of_stage().map(|(i, _)| Proposal { outcome: said[i].2.clone(), reasons: Vec::new() }).collect();
-            match stage {
-                OfferClass::MemberPrice => draft.member_prices(&asked, &answers).expect("applies"),
-                OfferClass::Promotion => draft.promotions(&asked, &answers).expect("applies"),
-                OfferClass::Coupon => draft.coupons(&asked, &answers, None).expect("applies"),
-                OfferClass::Delivery => {
-                    let _ = draft.points(Points::new(points), TERMS);
-                    draft.delivery(&asked, &answers).expect("applies");
-                }
-            }
-        }
-        let priced = draft.finish().expect("sums");
-        check_sums(&priced, &offers)?;
-    }
-
-    /// Refunding all items, in any order and parts, pays back exactly what was paid.
-    #[test]
-    fn refunds_in_any_partition_pay_back_what_was_paid(
-        cart in prop::collection::vec((0..30_000_i64, 1..6_u32), 1..5),
-        off in 0..5_000_i64,
-        points in 0..300_i64,
-        fee in 0..2_000_i64,
-        picks in prop::collection::vec((0..5_usize, 1..4_u32), 40),
-    ) {
-        let products: Vec<Product> = (1..).zip(&cart).map(|(n, (fen, _))| product(n, Class::Food, *fen)).collect();
-        let lines: Vec<CartLine<'_>> = products.iter().zip(&cart)
-            .map(|(product, (_, quantity))| CartLine { product, quantity: *quantity }).collect();
-        let promotion = offer(1, OfferClass::Promotion, Purpose::General);
-        let every: Vec<u16> = (0..).take(cart.len()).collect();
-        let mut draft = Draft::new(&lines, BasisPoints::new(700), Money::new(fee)).expect("fits");
-        draft.promotions(&[Candidate { offer: &promotion, coupon: None }], &[shared(off, &every)]).expect("applies");
-        let _ = draft.points(Points::new(points), TERMS);
-        let mut order = order(draft.finish().expect("sums"));
-        let (mut money, mut points_back) = (0, 0);
-        for (line, quantity) in picks.iter().map(|(l, q)| (l % cart.len(), *q)).chain((0..cart.len()).map(|l| (l, 9))) {
-            let left = order.priced.lines[line].quantity - refund::refunded_items(&order)[line];
-            if left == 0 { continue }
-            let index = u16::try_from(line).expect("few lines");
-            let plan = refund::plan(&order, &[(index, quantity.min(left))]).expect("plans");
-            prop_assert!(plan.amount >= Money::ZERO && plan.points >= Points::ZERO);
-            prop_assert_eq!(plan.complete, refund::everything_left(&order) == [(index, quantity.min(left))]);
-            money += plan.amount.get();
-            points_back += plan.points.get();
-            order.refunds.push(refunded(plan));
-        }
-        prop_assert_eq!(money, order.priced.payable.get());
-        prop_assert_eq!(points_back, order.priced.points.get());
-    }
-}
-
-fn refunded(plan: refund::RefundPlan) -> crate::domain::order::Refund {
-    crate::domain::order::Refund {
-        id: Id::from_bits(1),
-        at: Timestamp::UNIX_EPOCH,
-        cause: crate::domain::order::RefundCause::Fault,
-        lines: plan.lines,
-        delivery: plan.delivery,
-        amount: plan.amount,
-        points_restored: plan.points,
-        points_clawed_back: Points::ZERO,
-        points_short: Points::ZERO,
-        decision: Id::from_bits(1),
-    }
-}
-
-fn check_sums(priced: &Priced, offers: &[Offer]) -> Result<(), TestCaseError> {
-    let mut goods = 0;
-    for line in &priced.lines {
-        let off: i64 = line.allocations.iter().map(|a| a.amount.get()).sum();
-        prop_assert_eq!(line.list.get() - off, line.payable.get());
-        prop_assert!(line.payable >= Money::ZERO);
-        prop_assert!(line.allocations.iter().all(|a| a.amount > Money::ZERO));
-        goods += line.payable.get();
-        for allocation in &line.allocations {
-            if let Source::Offer(id, _) = allocation.source {
-                let offer = offers.iter().find(|offer| offer.id == id).expect("a known offer");
-                prop_assert!(may_promote(offer.purpose, line.class), "{:?} on {:?}", offer.purpose, line.class);
-            }
-        }
-    }
-    let delivery = priced.delivery_fee.get() - priced.delivery_allocations.iter().map(|a| a.amount.get()).sum::<i64>();
-    prop_assert!(delivery >= 0);
-    prop_assert_eq!(goods, priced.goods_payable.get());
-    prop_assert_eq!(goods + delivery, priced.payable.get());
-    prop_assert_eq!(priced.offers.len(), offers.len());
-    let explained: i64 = priced.offers.iter().map(|o| o.amount.get()).sum();
-    let on_lines = priced.lines.iter().flat_map(|l| &l.allocations).chain(&priced.delivery_allocations);
-    let by_offers: i64 = on_lines.filter(|a| matches!(a.source, Source::Offer(..))).map(|a| a.amount.get()).sum();
-    prop_assert_eq!(explained, by_offers);
-    Ok(())
 }

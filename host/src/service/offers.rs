@@ -29,7 +29,7 @@ use crate::{
         limit::Limit,
         member::{ExternalId, Revision},
         money::{BasisPoints, Money},
-        offer::{Funder, FunderShare, Offer, OfferClass, OfferState, ProfileField, Purpose, Trigger, Validity},
+        offer::{Base, Funder, FunderShare, Offer, OfferClass, OfferState, ProfileField, Purpose, Trigger, Validity},
         rule::Kind,
         window::Window,
     },
@@ -104,6 +104,8 @@ pub struct NewOffer {
     pub breaker: Vec<Limit>,
     /// It stays a draft even where nobody else could approve it.
     pub draft: bool,
+    /// On which amounts thresholds are tested and percentages computed.
+    pub base: Base,
 }
 
 impl NewOffer {
@@ -136,6 +138,7 @@ impl NewOffer {
             profile_fields: Vec::new(),
             breaker: Vec::new(),
             draft: false,
+            base: Base::Standard,
         }
     }
 }
@@ -342,6 +345,7 @@ fn described(
         launch: Some(Launch { defined_by: by, approvals: Vec::new(), needed, alone: false }),
         breaker: new.breaker.clone(),
         paused_by: None,
+        base: new.base,
     }
 }
 

@@ -55,6 +55,8 @@ pub struct NewProduct {
     pub substances: Vec<String>,
     /// How many days one pack lasts.
     pub days_of_supply: Option<u16>,
+    /// Tier, member price and offers together leave at least this of one item.
+    pub floor_price: Option<Money>,
     /// Items that can be sold. Absent leaves stock as it is: not limited, for a new product.
     pub stock: Option<u64>,
 }
@@ -184,6 +186,8 @@ fn check(products: &[NewProduct]) -> Result<(), Error> {
         checks.text(pointer("category"), &product.category, CATEGORY_CHARS_MAX);
         let price = (Money::ZERO..=LIST_PRICE_MAX).contains(&product.list_price);
         checks.require(price, pointer("list_price"), format!("must be 0 to {} minor units", LIST_PRICE_MAX.get()));
+        let floor = product.floor_price.is_none_or(|floor| (Money::new(1)..=product.list_price).contains(&floor));
+        checks.require(floor, pointer("floor_price"), "must be above 0 and at most the list price");
         check_substances(&mut checks, &pointer("substances"), &product.substances);
         let days = product.days_of_supply.is_none_or(|days| (1..=DAYS_OF_SUPPLY_MAX).contains(&days));
         checks.require(days, pointer("days_of_supply"), format!("must be 1 to {DAYS_OF_SUPPLY_MAX}"));
@@ -249,6 +253,7 @@ fn described(partner: PartnerId, id: ProductId, new: &NewProduct, before: Option
         days_of_supply: new.days_of_supply,
         stock_tracked: new.stock.is_some() || before.is_some_and(|before| before.stock_tracked),
         revision: before.map_or(Revision::FIRST, |before| before.revision),
+        floor_price: new.floor_price,
     }
 }
 

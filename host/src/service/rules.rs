@@ -128,13 +128,17 @@ impl<'a> Rules<'a> {
         Ok(values.into_iter().next().flatten())
     }
 
-    pub(super) async fn price(&mut self, slot: &str, cart: CartSubject) -> Result<Option<Vec<Proposal>>, Error> {
+    /// For each cart a proposal for each of its offers; nothing where the policy could not answer.
+    pub(super) async fn price(
+        &mut self,
+        slot: &str,
+        carts: Vec<CartSubject>,
+    ) -> Result<Vec<Option<Vec<Proposal>>>, Error> {
         let release = self.release(slot, Kind::CouponPolicy)?;
-        let carts = vec![cart];
         let answered = release.price(&carts).await;
         let values = self.answers(&answered)?;
         self.keep(&release, &answered, CallInput::Pricing(carts), CallOutput::Pricing(values.clone()));
-        Ok(values.into_iter().next().flatten())
+        Ok(values)
     }
 
     /// An offer's terms in the order the pinned policy wants them.

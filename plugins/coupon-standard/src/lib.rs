@@ -162,6 +162,16 @@ export_coupon_policy!(StandardCoupons);
 
 #[cfg(test)]
 mod tests {
+    /// Clients branch on these codes: none changes, new ones go anywhere.
+    #[test]
+    fn the_reason_codes_are_a_contract() {
+        let codes: Vec<&str> = super::REASONS.iter().map(|reason| reason.code).collect();
+        let expected = "other-month other-day other-weekday other-tier not-new no-order-yet not-birthday-month \
+            birthday-unknown no-goods missing-product too-few-items below-threshold nothing-left not-cheaper \
+            no-delivery-fee threshold-reached capped";
+        assert_eq!(codes, expected.split_whitespace().collect::<Vec<_>>());
+    }
+
     #[test]
     fn cases() {
         galenic_sdk::testing::coupon_policy::<super::StandardCoupons>(

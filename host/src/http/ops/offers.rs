@@ -12,7 +12,7 @@ use crate::{
         condition::Condition,
         member::ExternalId,
         money::BasisPoints,
-        offer::{Funder, FunderShare, OfferClass, ProfileField, Purpose, Trigger, Validity},
+        offer::{Base, Funder, FunderShare, OfferClass, ProfileField, Purpose, Trigger, Validity},
     },
     http::{
         Api,
@@ -125,6 +125,12 @@ struct NewOfferBody {
     /// It stays a draft even where no other key could approve it.
     #[serde(default)]
     draft: bool,
+    /// On which amounts thresholds are tested and percentages computed. `standard`: thresholds on the lower of member
+    /// price and tier price, percentages on what is left before the offer's stage. `list`, `after-promotions` (coupon,
+    /// delivery) and `after-coupons` (delivery): both on those amounts.
+    #[serde(default)]
+    #[schema(schema_with = schema::base)]
+    base: Base,
 }
 
 /// Who pays what share.
@@ -182,6 +188,7 @@ impl NewOfferBody {
             profile_fields: self.profile_fields,
             breaker,
             draft: self.draft,
+            base: self.base,
         })
     }
 }

@@ -63,6 +63,8 @@ struct NewProductBody {
     substances: Vec<String>,
     /// How many days one pack lasts.
     days_of_supply: Option<u16>,
+    /// Tier, member price and offers together leave at least this of one item; above 0, at most the list price.
+    floor_price: Option<MoneyInput>,
     /// Items that can be sold; absent leaves stock as it is, which for a new product is not limited.
     stock: Option<u64>,
 }
@@ -87,6 +89,7 @@ async fn import(
         list_price: fields.money(&format!("/products/{at}/list_price"), &new.list_price),
         substances: new.substances,
         days_of_supply: new.days_of_supply,
+        floor_price: new.floor_price.map(|floor| fields.money(&format!("/products/{at}/floor_price"), &floor)),
         stock: new.stock,
     };
     let products = body.products.into_iter().enumerate().map(product).collect();

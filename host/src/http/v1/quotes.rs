@@ -37,7 +37,8 @@ struct CartBody {
     #[schema(value_type = String)]
     member: MemberId,
     lines: Vec<ProductBody>,
-    /// The coupon the member names; otherwise the one that saves most is taken.
+    /// The coupon the member names: no other is taken then; otherwise the one that saves most is. One that is not the
+    /// member's is declined as `not-yours`.
     #[schema(value_type = Option<String>)]
     coupon: Option<CouponId>,
     /// Points the member wants to spend.
@@ -74,7 +75,7 @@ pub(super) struct ProductBody {
     params(OnceHeader), request_body = CartBody,
     responses(
         (status = 201, body = QuoteView),
-        (status = 409, description = "coupon-not-usable, not-enough-points, prescription-not-usable, prescription-exceeded"),
+        (status = 409, description = "not-enough-points, prescription-not-usable, prescription-exceeded"),
         (status = 410, description = "member-erased"),
         (status = 422, description = "invalid-request, prescription-required, points-above-limit, amount-overflow"),
     ),

@@ -17,7 +17,7 @@ use crate::{
         fact::Value,
         launch::{Launch, PauseCause},
         member::ExternalId,
-        offer::{Coupon, CouponState, Offer, OfferClass, OfferState, ProfileField, Purpose, Trigger, Validity},
+        offer::{Base, Coupon, CouponState, Offer, OfferClass, OfferState, ProfileField, Purpose, Trigger, Validity},
     },
     ids::{CouponId, KeyId, MemberId, OfferId, OrderId, PartnerId},
 };
@@ -87,6 +87,9 @@ pub(crate) struct OfferView {
     /// What a profile has to hold to bring a coupon, where a profile does.
     #[schema(value_type = Vec<String>, example = json!(["name", "birthday"]))]
     profile_fields: Vec<ProfileField>,
+    /// On which amounts thresholds are tested and percentages computed.
+    #[schema(schema_with = schema::base)]
+    base: Base,
     #[schema(schema_with = schema::offer_state)]
     state: OfferState,
     /// What paused it last.
@@ -185,6 +188,7 @@ impl Show<'_> {
             issued_on: offer.issued_on,
             event: offer.event,
             profile_fields: offer.profile_fields,
+            base: offer.base,
             state: offer.state,
             paused_by: offer.paused_by,
             launch: offer.launch.map(LaunchView::from),

@@ -8,6 +8,7 @@ use super::{MoneyView, Show, reason::ReasonView, schema};
 use crate::{
     domain::{
         member::ExternalId,
+        money::Money,
         offer::{Funder, FunderShare, OfferClass},
         order::{
             Allocation, Earning, OfferOutcome, Order, OrderState, Payment, PaymentMethod, Priced, PricedLine, Quote,
@@ -19,6 +20,7 @@ use crate::{
         CouponId, DecisionId, MemberId, OfferId, OrderId, PartnerId, PatientId, PrescriptionId, ProductId, QuoteId,
         RefundId,
     },
+    pricing::reasons,
 };
 
 /// A priced cart that holds its price until it expires.
@@ -70,6 +72,8 @@ pub(crate) struct PriceView {
     payable: MoneyView,
     /// How every offer fared that was considered.
     offers: Vec<OutcomeView>,
+    /// Offers could be combined in more ways than are compared: the best of those compared was taken.
+    bounded: bool,
 }
 
 /// One line of a price.
@@ -141,11 +145,12 @@ pub(crate) struct FunderView {
 #[derive(Serialize, ToSchema)]
 #[schema(as = OfferOutcome)]
 pub(crate) struct OutcomeView {
-    #[schema(value_type = String)]
-    offer: OfferId,
-    /// What the operator calls it.
-    #[schema(value_type = String)]
-    code: ExternalId,
+    /// Nothing for a named coupon that is not the member's.
+    #[schema(value_type = Option<String>)]
+    offer: Option<OfferId>,
+    /// What the operator calls it; nothing where `offer` is.
+    #[schema(value_type = Option<String>)]
+    code: Option<ExternalId>,
     #[schema(schema_with = schema::offer_class)]
     class: OfferClass,
     #[schema(value_type = Option<String>)]
@@ -338,6 +343,9 @@ impl Show<'_> {
     }
 
     fn price(&self, priced: Priced, releases: &[ReleaseRef]) -> PriceView {
+        let mut offers: Vec<OutcomeView> =
+            priced.offers.into_iter().map(|outcome| self.outcome(outcome, releases)).collect();
+        offers.extend(priced.not_yours.map(|coupon| self.not_yours(coupon)));
         PriceView {
             lines: priced.lines.into_iter().map(|line| self.line(line)).collect(),
             goods_payable: self.money(priced.goods_payable),
@@ -348,7 +356,8 @@ impl Show<'_> {
             points_value: self.money(priced.points_value),
             points_max: priced.points_max.get(),
             payable: self.money(priced.payable),
-            offers: priced.offers.into_iter().map(|outcome| self.outcome(outcome, releases)).collect(),
+            offers,
+            bounded: priced.bounded,
         }
     }
 
@@ -383,13 +392,26 @@ impl Show<'_> {
 
     fn outcome(&self, outcome: OfferOutcome, releases: &[ReleaseRef]) -> OutcomeView {
         OutcomeView {
-            offer: outcome.offer,
-            code: outcome.code,
+            offer: Some(outcome.offer),
+            code: Some(outcome.code),
             class: outcome.class,
             coupon: outcome.coupon,
             applied: !outcome.amount.is_zero(),
             amount: self.money(outcome.amount),
             reasons: self.reasons(outcome.reasons, releases),
+        }
+    }
+
+    /// The outcome of a named coupon that is another member's or nobody's: nothing tells which.
+    fn not_yours(&self, coupon: CouponId) -> OutcomeView {
+        OutcomeView {
+            offer: None,
+            code: None,
+            class: OfferClass::Coupon,
+            coupon: Some(coupon),
+            applied: false,
+            amount: self.money(Money::ZERO),
+            reasons: self.reasons(vec![reasons::NOT_YOURS.plain()], &[]),
         }
     }
 

@@ -37,6 +37,8 @@ pub(crate) struct ProductView {
     urgent: bool,
     /// Of one item.
     list_price: MoneyView,
+    /// Tier, member price and offers together leave at least this of one item.
+    floor_price: Option<MoneyView>,
     /// Active substances.
     substances: Vec<String>,
     /// How many days one pack lasts.
@@ -71,6 +73,7 @@ impl Show<'_> {
             class: product.class,
             urgent: product.urgent,
             list_price: self.money(product.list_price),
+            floor_price: product.floor_price.map(|floor| self.money(floor)),
             substances: product.substances,
             days_of_supply: product.days_of_supply,
             stock_tracked: product.stock_tracked,

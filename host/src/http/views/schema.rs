@@ -23,6 +23,7 @@ choices! {
     channel: "sms" "email" "webhook" "wechat" "app";
     catch_up: "once" "all" "skip";
     class: "rx" "otc-a" "otc-b" "device" "food" "other";
+    base: "standard" "list" "after-promotions" "after-coupons";
     consent_purpose: "health-data" "personalisation" "retargeting" "marketing" "device-readings" "third-party-sharing" "community" "guardian";
     coupon_state: "issued" "held" "redeemed" "expired" "revoked";
     entry_cause: "earned" "activated" "held" "released" "spent" "restored" "clawed-back" "expired" "adjusted" "opening";
@@ -106,5 +107,6 @@ mod tests {
         check::<limit::Whose>("limit_whose");
         check::<programme::Falls>("falls");
         check::<launch::PauseCause>("pause_cause");
+        check::<offer::Base>("base");
     }
 }

@@ -8,7 +8,7 @@ use crate::{
     domain::{
         member::Revision,
         money::Money,
-        offer::{OfferState, Purpose, Validity},
+        offer::{Base, OfferState, Purpose, Validity},
     },
     ids::Id as _,
     store::Store,
@@ -80,6 +80,7 @@ fn offer(limits: Vec<Limit>) -> Offer {
         launch: None,
         breaker: Vec::new(),
         paused_by: None,
+        base: Base::Standard,
     }
 }
 

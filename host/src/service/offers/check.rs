@@ -40,7 +40,12 @@ pub(super) fn check(new: &NewOffer, now: Timestamp) -> Result<(), Error> {
     }
     if let Some(group) = &new.exclusivity_group {
         checks.text("/exclusivity_group", group, NAME_CHARS_MAX);
+        let grouped = new.class != OfferClass::MemberPrice;
+        let message = "means nothing for member prices: each line takes the lowest price";
+        checks.require(grouped, "/exclusivity_group", message);
     }
+    let message = "names amounts that are not known yet at the stage of this class";
+    checks.require(new.base.fits(new.class), "/base", message);
     check_funders(&mut checks, &new.funders);
     let uses = new.budget_uses.is_none_or(|uses| (1..=BUDGET_MAX).contains(&uses));
     checks.require(uses, "/budget_uses", format!("must be 1 to {BUDGET_MAX}"));

@@ -111,7 +111,6 @@ impl Services {
                     self.store.run(fresh.at, move |tx| tx.put(&QUOTES, &stored.id, &stored)).await?;
                     return Ok(fresh);
                 }
-                Err(Error::CouponNotUsable { coupon, .. }) if cart.coupon == Some(coupon) => cart.coupon = None,
                 Err(error) => match quote::fewer_points(&error) {
                     Some(fewer) if fewer < cart.points => cart.points = fewer.max(Points::ZERO),
                     _ => return Err(error),

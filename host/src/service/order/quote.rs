@@ -2,22 +2,22 @@
 
 use std::sync::Arc;
 
-use jiff::{Timestamp, civil::DateTime};
+use jiff::{Timestamp, tz::TimeZone};
 
 use super::{active_member, prescription};
 use crate::{
     domain::{
         fact::{self, Facts, Value},
         member::Member,
-        money::Points,
+        money::{BasisPoints, Points},
         offer::{Coupon, CouponState, Offer, OfferClass, OfferState},
         order::{Cart, Priced, Quote},
         product::Product,
-        rule::{Proposal, Reason},
+        rule::{Parameter, Reason},
     },
-    ids::{CouponId, MemberId, OfferId, QuoteId},
+    ids::{CouponId, MemberId, OfferId, OrderId, QuoteId},
     ledger::lots,
-    pricing::{Candidate, CartLine, Draft, PointsTerms, PricingError, reasons},
+    pricing::{Candidate, CartLine, Draft, PointsTerms, PricingError, Round, reasons},
     service::{
         Caller, Done, Error, FieldError, Idempotency, Services, Settings,
         facts::{self, Totals, day_number, sealed_profile},
@@ -49,8 +49,27 @@ struct Snapshot {
     totals: Totals,
     available: Points,
     products: Vec<Product>,
-    automatic: Vec<(Offer, Option<Reason>)>,
-    coupons: Vec<(Coupon, Offer, Option<Reason>)>,
+    offered: Vec<Offered>,
+    /// Whether the named coupon is not the member's, or nobody's.
+    not_yours: bool,
+}
+
+/// An offer that a quote considers, with the coupon that brings it.
+struct Offered {
+    offer: Offer,
+    coupon: Option<Coupon>,
+    /// The limit that one more use of it would break.
+    short: Option<Reason>,
+}
+
+/// What every stage of a price is asked with.
+struct Asking<'a> {
+    now: Timestamp,
+    facts: &'a Facts,
+    /// The tier's.
+    discount: BasisPoints,
+    /// Offers that turned out not to be had.
+    gone: &'a [Gone],
 }
 
 impl Services {
@@ -127,11 +146,11 @@ impl Services {
         let tier = rules.held_tier(&snapshot.member)?;
         let birthday = self.open_profile(member, snapshot.sealed.as_deref())?.birthday;
         let facts = self.member_facts(&snapshot.member, birthday, &snapshot.totals, Some(&tier), now);
-        let priced = self.walk(&mut rules, &snapshot, &cart, &facts, now, tier.discount, gone).await?;
+        let asking = Asking { now, facts: &facts, discount: tier.discount, gone };
+        let (priced, coupon) = self.walk(&mut rules, &snapshot, &cart, &asking).await?;
         let (id, decision) = (self.ids.ordered(now), self.ids.ordered(now));
         let releases = rules.releases();
         rules.record(decision, now, member)?;
-        let (priced, coupon) = priced;
         Ok(Quote {
             id,
             partner: caller.partner,
@@ -149,16 +168,12 @@ impl Services {
     }
 
     /// The stages of a price, in their one order.
-    #[allow(clippy::too_many_arguments, reason = "the parts of one decision, each of another kind")]
     async fn walk(
         &self,
         rules: &mut Rules<'_>,
         snapshot: &Snapshot,
         cart: &Cart,
-        facts: &Facts,
-        now: Timestamp,
-        discount: crate::domain::money::BasisPoints,
-        gone: &[Gone],
+        asking: &Asking<'_>,
     ) -> Result<(Priced, Option<CouponId>), Error> {
         let lines: Vec<CartLine<'_>> = snapshot
             .products
@@ -166,24 +181,26 @@ impl Services {
             .zip(&cart.lines)
             .map(|(product, (_, quantity))| CartLine { product, quantity: *quantity })
             .collect();
-        let mut draft = Draft::new(&lines, discount, cart.delivery_fee)?;
-        let birthday_month = *facts.get(&fact::MEMBER_BIRTHDAY_MONTH) == Value::Flag(true);
-        let moment = Moment { now, facts, local: self.settings.zone.to_datetime(now), birthday_month };
+        let mut draft = Draft::new(&lines, asking.discount, cart.delivery_fee, cart.coupon)?;
+        let birthday_month = *asking.facts.get(&fact::MEMBER_BIRTHDAY_MONTH) == Value::Flag(true);
+        let zone = self.settings.zone.clone();
+        let moment = Moment { now: asking.now, zone, facts: asking.facts, birthday_month };
+        let mut candidates = eligible(&mut draft, snapshot, &moment, asking.gone);
+        candidates.sort_by_key(|candidate| candidate.offer.class);
+        let mut later = candidates.as_slice();
         for stage in [OfferClass::MemberPrice, OfferClass::Promotion, OfferClass::Coupon, OfferClass::Delivery] {
             if stage == OfferClass::Delivery {
                 draft.points(cart.points, self.points_terms())?;
             }
-            let candidates = eligible(&mut draft, snapshot, stage, &moment, gone);
-            let (asked, proposals) = ask(rules, &mut draft, stage, candidates, facts, now).await?;
-            match stage {
-                OfferClass::MemberPrice => draft.member_prices(&asked, &proposals)?,
-                OfferClass::Promotion => draft.promotions(&asked, &proposals)?,
-                OfferClass::Coupon => draft.coupons(&asked, &proposals, cart.coupon)?,
-                OfferClass::Delivery => draft.delivery(&asked, &proposals)?,
-            }
+            let here = later.partition_point(|candidate| candidate.offer.class == stage);
+            let (here, rest) = later.split_at(here);
+            let round = ask(rules, &draft, stage, here, asking).await?;
+            draft.take(round, rest)?;
+            later = rest;
         }
-        let coupon = draft.coupon();
-        Ok((draft.finish()?, coupon))
+        let (mut priced, coupon) = draft.finish()?;
+        priced.not_yours = cart.coupon.filter(|_| snapshot.not_yours);
+        Ok((priced, coupon))
     }
 
     fn points_terms(&self) -> PointsTerms {
@@ -197,47 +214,44 @@ pub(super) fn seen_quote(tx: &mut Tx<'_>, caller: Caller, id: QuoteId) -> Result
     quote.ok_or_else(|| Error::unknown("quote", id))
 }
 
-/// Puts the candidates of a stage to their policies; those whose policy cannot answer are declined.
+/// Puts the candidates of a stage to their policies, each slot's once.
 async fn ask<'a>(
     rules: &mut Rules<'_>,
-    draft: &mut Draft,
+    draft: &Draft<'a>,
     stage: OfferClass,
-    candidates: Vec<Candidate<'a>>,
-    facts: &Facts,
-    now: Timestamp,
-) -> Result<(Vec<Candidate<'a>>, Vec<Proposal>), Error> {
+    candidates: &[Candidate<'a>],
+    asking: &Asking<'_>,
+) -> Result<Round<'a>, Error> {
     let mut slots: Vec<&str> = candidates.iter().map(|candidate| candidate.offer.slot.as_str()).collect();
     slots.sort_unstable();
     slots.dedup();
-    let (mut asked, mut proposals) = (Vec::new(), Vec::new());
+    let mut round = draft.round(stage);
     for slot in slots {
         let here: Vec<Candidate<'a>> = candidates.iter().filter(|c| c.offer.slot == slot).copied().collect();
-        let terms = here.iter().map(|c| rules.terms(c.offer)).collect::<Result<Vec<_>, _>>()?;
-        match rules.price(slot, draft.subject(stage, now, facts, terms)).await? {
-            Some(answers) => {
-                asked.extend(here);
-                proposals.extend(answers);
+        match here.iter().map(|c| rules.terms(c.offer)).collect::<Result<Vec<_>, _>>() {
+            // A slot that lost its policy costs its own offers, not the order.
+            Err(Error::NoRule { .. }) => round.add_failed(&here),
+            Err(error) => return Err(error),
+            Ok(terms) => {
+                let carts = draft.carts(stage, asking.now, asking.facts, &here, terms);
+                round.add(&here, rules.price(slot, carts).await?);
             }
-            None => here.into_iter().for_each(|c| draft.decline(c, reasons::POLICY_FAILED.with(Vec::new()))),
         }
     }
-    Ok((asked, proposals))
+    Ok(round)
 }
 
-/// The offers of a stage that may be put to a policy; the draft learns why the others may not.
+/// The offers that may be put to a policy; the draft learns why the others may not.
 fn eligible<'a>(
-    draft: &mut Draft,
+    draft: &mut Draft<'a>,
     snapshot: &'a Snapshot,
-    stage: OfferClass,
     moment: &Moment<'_>,
     gone: &[Gone],
 ) -> Vec<Candidate<'a>> {
-    let automatic = snapshot.automatic.iter().map(|(offer, short)| (Candidate { offer, coupon: None }, short));
-    let coupons =
-        snapshot.coupons.iter().map(|(coupon, offer, short)| (Candidate { offer, coupon: Some(coupon) }, short));
-    let mut asked = Vec::new();
-    for (candidate, short) in automatic.chain(coupons).filter(|(candidate, _)| candidate.offer.class == stage) {
-        let gone = gone.iter().find(|gone| gone.offer == candidate.offer.id).map(|gone| &gone.why);
+    let mut asked = Vec::with_capacity(snapshot.offered.len());
+    for Offered { offer, coupon, short } in &snapshot.offered {
+        let candidate = Candidate { offer, coupon: coupon.as_ref() };
+        let gone = gone.iter().find(|gone| gone.offer == offer.id).map(|gone| &gone.why);
         match barred(candidate, moment).or_else(|| gone.or(short.as_ref()).cloned()) {
             Some(reason) => draft.decline(candidate, reason),
             None => asked.push(candidate),
@@ -250,27 +264,44 @@ fn eligible<'a>(
 struct Moment<'a> {
     now: Timestamp,
     facts: &'a Facts,
-    /// In the deployment's zone.
-    local: DateTime,
+    /// The deployment's.
+    zone: TimeZone,
     /// Whether the member was born in this month.
     birthday_month: bool,
+}
+
+impl Moment<'_> {
+    fn shown(&self, at: Timestamp) -> Parameter {
+        Parameter::Text(at.to_zoned(self.zone.clone()).strftime("%Y-%m-%d %H:%M").to_string())
+    }
 }
 
 /// Why an offer may not even be put to its policy.
 fn barred(candidate: Candidate<'_>, moment: &Moment<'_>) -> Option<Reason> {
     let (offer, coupon) = (candidate.offer, candidate.coupon);
-    let over = |end: Option<Timestamp>| end.is_some_and(|end| end <= moment.now);
-    let reason = if offer.state != OfferState::Live {
-        &reasons::PAUSED
+    let order = |order: OrderId| vec![Parameter::Text(order.to_string())];
+    let dates = |other: Timestamp| vec![moment.shown(moment.now), moment.shown(other)];
+    match coupon.map(|coupon| coupon.state) {
+        None | Some(CouponState::Issued) => {}
+        Some(CouponState::Held(by)) => return Some(reasons::HELD.with(order(by))),
+        Some(CouponState::Redeemed(by)) => return Some(reasons::REDEEMED.with(order(by))),
+        Some(CouponState::Revoked) => return Some(reasons::REVOKED.plain()),
+        Some(CouponState::Expired) => {
+            let end = coupon.and_then(|coupon| coupon.expires_at).unwrap_or(moment.now);
+            return Some(reasons::EXPIRED.with(dates(end)));
+        }
+    }
+    let ends = [coupon.and_then(|coupon| coupon.expires_at), offer.ends_at];
+    if offer.state != OfferState::Live {
+        Some(reasons::PAUSED.plain())
     } else if offer.starts_at > moment.now {
-        &reasons::NOT_STARTED
-    } else if over(offer.ends_at) || over(coupon.and_then(|coupon| coupon.expires_at)) {
-        &reasons::EXPIRED
+        Some(reasons::NOT_STARTED.with(dates(offer.starts_at)))
+    } else if let Some(end) = ends.into_iter().flatten().find(|end| *end <= moment.now) {
+        Some(reasons::EXPIRED.with(dates(end)))
     } else {
-        return room::closed(offer, moment.local, moment.birthday_month)
-            .or_else(|| room::ineligible(offer, moment.facts));
-    };
-    Some(reason.with(Vec::new()))
+        room::closed(offer, moment.zone.to_datetime(moment.now), moment.birthday_month)
+            .or_else(|| room::ineligible(offer, moment.facts))
+    }
 }
 
 fn read_snapshot(
@@ -289,48 +320,51 @@ fn read_snapshot(
     });
     let products = products.collect::<Result<Vec<_>, _>>()?;
     prescription::check(tx, caller, id, cart, &products, now)?;
-    let mut automatic = Vec::new();
-    for (offer, ()) in tx.scan(&AUTOMATIC_OFFERS, &Scan::all().limit(AUTOMATIC_OFFERS_MAX))? {
-        if let Some(offer) = tx.get(&OFFERS, &offer)? {
-            let short = room::shortage(tx, &offer, id, local)?;
-            automatic.push((offer, short));
-        }
+    let (coupons, not_yours) = read_coupons(tx, &member, cart.coupon, settings.coupons_per_quote)?;
+    let automatic = tx.scan(&AUTOMATIC_OFFERS, &Scan::all().limit(AUTOMATIC_OFFERS_MAX))?;
+    let automatic: Vec<OfferId> = automatic.into_iter().map(|(offer, ())| offer).collect();
+    let mut offered = Vec::with_capacity(automatic.len() + coupons.len());
+    for offer in tx.get_many(&OFFERS, &automatic)?.into_iter().flatten() {
+        let short = room::shortage(tx, &offer, id, local)?;
+        offered.push(Offered { offer, coupon: None, short });
     }
-    let coupons = read_coupons(tx, &member, cart.coupon, local, settings.coupons_per_quote)?;
+    let offers = tx.get_many(&OFFERS, &coupons.iter().map(|coupon| coupon.offer).collect::<Vec<_>>())?;
+    for (coupon, offer) in coupons.into_iter().zip(offers) {
+        let offer = offer.ok_or_else(|| Error::unknown("offer", coupon.offer))?;
+        let short = room::shortage(tx, &offer, id, local)?;
+        offered.push(Offered { offer, coupon: Some(coupon), short });
+    }
     Ok(Snapshot {
         totals: facts::totals(tx, &member, day_number(now, &settings.zone))?,
         sealed: sealed_profile(tx, id)?,
         available: lots::available(tx, id, now)?,
         member,
         products,
-        automatic,
-        coupons,
+        offered,
+        not_yours,
     })
 }
 
-/// The coupons in hand, the named one first.
+/// The coupons in hand, the named one first, whatever its state; and whether the named one is not the member's.
 fn read_coupons(
     tx: &mut Tx<'_>,
     member: &Member,
     named: Option<CouponId>,
-    local: DateTime,
     most: usize,
-) -> Result<Vec<(Coupon, Offer, Option<Reason>)>, Error> {
+) -> Result<(Vec<Coupon>, bool), Error> {
     let mut ids: Vec<CouponId> = named.into_iter().collect();
     let in_hand = tx.scan(&COUPONS_OF_MEMBER, &Scan::prefix(&(member.id, true)).limit(most))?;
     ids.extend(in_hand.into_iter().map(|((_, _, id), ())| id).filter(|id| Some(*id) != named));
     let mut coupons = Vec::with_capacity(ids.len());
-    for id in ids {
-        let coupon = tx.get(&COUPONS, &id)?.filter(|coupon| coupon.member == member.id);
-        let coupon = coupon.ok_or_else(|| Error::unknown("coupon", id))?;
-        if coupon.state != CouponState::Issued {
-            return Err(Error::CouponNotUsable { coupon: id, why: coupon.state.name() });
+    let mut not_yours = false;
+    for (id, coupon) in ids.iter().zip(tx.get_many(&COUPONS, &ids)?) {
+        match coupon.filter(|coupon| coupon.member == member.id) {
+            Some(coupon) => coupons.push(coupon),
+            None if Some(*id) == named => not_yours = true,
+            None => return Err(Error::unknown("coupon", id)),
         }
-        let offer = tx.get(&OFFERS, &coupon.offer)?.ok_or_else(|| Error::unknown("offer", coupon.offer))?;
-        let short = room::shortage(tx, &offer, member.id, local)?;
-        coupons.push((coupon, offer, short));
     }
-    Ok(coupons)
+    Ok((coupons, not_yours))
 }
 
 /// What can be said of a cart alone.

@@ -11,6 +11,7 @@ fn product(external_id: &str, minor: i64) -> NewProduct {
         list_price: Money::new(minor),
         substances: vec!["ascorbic acid".to_owned()],
         days_of_supply: Some(30),
+        floor_price: None,
         stock: None,
     }
 }

@@ -21,6 +21,7 @@ fn product(number: u128, class: Class, stock: Option<i64>) -> Product {
         days_of_supply: None,
         stock_tracked: stock.is_some(),
         revision: Revision::FIRST,
+        floor_price: None,
     }
 }
 
