@@ -73,14 +73,15 @@ pub fn begin(tx: &mut Tx<'_>, name: &str, local: Timestamp) -> Result<(), StoreE
     Ok(())
 }
 
-/// The rounds that are known, by schedule and local time.
+/// The rounds that may not have come to all zones by `now`, by schedule and local time.
 ///
 /// # Errors
 ///
 /// Those of the store.
-pub fn known(tx: &mut Tx<'_>) -> Result<Vec<(String, Timestamp)>, StoreError> {
+pub fn open(tx: &mut Tx<'_>, now: Timestamp) -> Result<Vec<(String, Timestamp)>, StoreError> {
     let rows = tx.scan(&ROUNDS, &Scan::all().limit(ROUNDS_KEPT * SCHEDULES_MAX))?;
-    Ok(rows.into_iter().map(|(key, ())| key).collect())
+    let open = rows.into_iter().map(|(key, ())| key).filter(|(_, local)| now.duration_since(*local) < LAG);
+    Ok(open.collect())
 }
 
 /// The local time of a schedule's next round after one, if it was begun.

@@ -89,7 +89,7 @@ impl Services {
 ///
 /// Those of the store.
 pub(in crate::service) fn joined(tx: &mut Tx<'_>, member: &Member, settings: &Settings) -> Result<(), StoreError> {
-    for (name, local) in rounds::known(tx)? {
+    for (name, local) in rounds::open(tx, member.registered_at)? {
         if let Some(schedule) = schedules::get(tx, &name)?
             && has_passed(tx, &name, local, member.id)?
         {
@@ -116,7 +116,7 @@ pub(in crate::service) fn moved(
         return Ok(());
     }
     let (from, to) = (zone_named(before, &settings.zone), zone_of(member, &settings.zone));
-    for (name, local) in rounds::known(tx)? {
+    for (name, local) in rounds::open(tx, now)? {
         let Some(schedule) = schedules::get(tx, &name)? else { continue };
         let due = |zone| schedule.due_in(&name, local, zone);
         let from: Due = (due(&from), name.clone(), local, member.id);

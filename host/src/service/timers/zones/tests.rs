@@ -345,7 +345,13 @@ async fn rounds_are_few_and_end_when_they_are_switched_off() {
         fixture.wait(SignedDuration::from_hours(1));
         run(&fixture).await;
     }
-    let known = fixture.services.store.read(rounds::known).await.map_err(|error: StoreError| error).expect("reads");
+    let known = fixture
+        .services
+        .store
+        .read(|tx| rounds::open(tx, Timestamp::UNIX_EPOCH))
+        .await
+        .map_err(|error: StoreError| error)
+        .expect("reads");
     assert_eq!(known.len(), 64);
     let before = told(&fixture).await[&member].len();
     assert!((80..=100).contains(&before), "{before}");
