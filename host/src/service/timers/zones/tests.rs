@@ -193,8 +193,8 @@ async fn check(seed: u64, start: &str, (hour, minute): (i8, i8), catch_up: Catch
     let (time, today) = (jiff::civil::time(hour, minute, 0, 0), day_number(now, deployment));
     let first = today + i32::from(deployment.to_datetime(now).time() >= time);
     let mut oracle = Oracle { people: Vec::new(), time, catch_up, days: first..first + 90, shown: BTreeMap::new() };
-    for zone in 0..ZONES.len() {
-        oracle.join(join(&fixture, ZONES[zone]).await, zone, now);
+    for (zone, name) in ZONES.into_iter().enumerate() {
+        oracle.join(join(&fixture, name).await, zone, now);
     }
     // The clock's own loop looks every second: no member comes or moves before it has.
     run(&fixture).await;
