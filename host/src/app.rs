@@ -92,6 +92,7 @@ impl App {
         services.restore_releases().await.context("cannot restore the plugin releases")?;
         services.ensure_schedules().await.context("cannot make the schedules")?;
         services.ensure_occasions().await.context("cannot look for members without birthdays")?;
+        services.ensure_points_totals().await.context("cannot count the members' points")?;
         if let Some(secret) = &secrets.operator_key {
             let key = services.seed_operator_key(secret).await.context("GALENIC_OPERATOR_KEY")?;
             if key.revoked_at.is_some() {

@@ -110,6 +110,12 @@ ids! {
     KeyId("key", "API key");
     /// One candidate message to one member.
     TouchId("tch", "touch");
+    /// Something that a member did, as a partner reported it.
+    ActivityId("act", "activity");
+    /// Something that points buy.
+    GiftId("gft", "gift");
+    /// A gift that a member took.
+    RedemptionId("rdm", "redemption");
 }
 
 /// Where ids come from: the operating system's randomness, or a seed.

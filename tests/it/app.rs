@@ -40,6 +40,8 @@ const SHOP_SCOPES: &[&str] = &[
     "points:read",
     "prescriptions:read",
     "prescriptions:write",
+    "activities:write",
+    "gifts:write",
     "touches:read",
     "touches:write",
 ];

@@ -110,9 +110,12 @@ async fn the_books_the_health_and_the_figures_can_be_read() {
     let app = TestApp::start().await;
     let member = app.member("m-1").await;
     let adjust = format!("/v1/members/{member}/points/adjustments");
-    assert_eq!(app.operator.post(&adjust, json!({"points": 500})).await.expect(200)["active"], 500);
-    app.operator.post(&adjust, json!({"points": -501})).await.refused(409, "not-enough-points");
-    app.shop.post(&adjust, json!({"points": 1})).await.refused(403, "scope-missing");
+    assert_eq!(
+        app.operator.post(&adjust, json!({"points": 500, "reason": "goodwill"})).await.expect(200)["active"],
+        500
+    );
+    app.operator.post(&adjust, json!({"points": -501, "reason": "mistake"})).await.refused(409, "not-enough-points");
+    app.shop.post(&adjust, json!({"points": 1, "reason": "goodwill"})).await.refused(403, "scope-missing");
     let ledger = app.operator.get("/ops/v1/ledger").await.expect(200);
     assert_eq!((&ledger["sound"], &ledger["sum"], &ledger["entries"]), (&json!(true), &json!(0), &json!(2)));
     let nobody = app.anonymous();

@@ -158,7 +158,7 @@ async fn d5_one_hold_lasts_until_the_decision() {
         let welcome = app.offer("welcome", "coupon", json!({"type": "amount", "amount": 990})).await;
         let coupon = app.coupon(&welcome, &member).await;
         let adjustments = format!("/v1/members/{member}/points/adjustments");
-        app.operator.post(&adjustments, json!({"points": 500})).await.expect(200);
+        app.operator.post(&adjustments, json!({"points": 500, "reason": "goodwill"})).await.expect(200);
         let tea = json!({"external_id": "tea", "name": "tea", "category": "X", "class": "food", "stock": 1,
             "list_price": cny(1_000)});
         app.shop.post("/v1/products/import", json!({"products": [tea]})).await.expect(200);

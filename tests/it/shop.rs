@@ -164,7 +164,7 @@ async fn points_that_come_back_after_their_time_expire() {
     for paid in [false, true] {
         let member = app.member(if paid { "refunded" } else { "unpaid" }).await;
         let adjustments = format!("/v1/members/{member}/points/adjustments");
-        app.operator.post(&adjustments, json!({"points": 500})).await.expect(200);
+        app.operator.post(&adjustments, json!({"points": 500, "reason": "goodwill"})).await.expect(200);
         let now: Timestamp = text(&app.operator.get("/ops/v1/clock").await.expect(200)["now"]).parse().expect("a time");
         let shanghai = now.in_tz("Asia/Shanghai").expect("a zone");
         let expires = shanghai.checked_add(12.months()).expect("a time").timestamp();

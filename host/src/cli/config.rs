@@ -12,7 +12,10 @@ use jiff::{SignedDuration, civil::Time, tz::TimeZone};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    domain::money::{BasisPoints, Money},
+    domain::{
+        money::{BasisPoints, Money},
+        points::Clawback,
+    },
     http::{Bounds, Rates},
     plugin::{Outbound, Secret, SmtpServer, SmtpTls},
     reach::gate::QuietHours,
@@ -101,6 +104,9 @@ pub struct Programme {
     pub points_value_per_100: i64,
     /// The largest share of the goods' payable that points may cover; 10 000 is all of it.
     pub points_share_basis_points: u32,
+    /// How far earned points are taken back when a refund undoes them: `pending-only`, `within-balance`, or
+    /// `may-go-negative`, where what the balance lacks is owed and later earnings pay it first.
+    pub points_clawback: Clawback,
     /// The most coupons of one member that a quote considers.
     pub coupons_per_quote: usize,
 }
@@ -337,6 +343,7 @@ impl Config {
                 order_minutes: 30,
                 points_value_per_100: 100,
                 points_share_basis_points: 5_000,
+                points_clawback: Clawback::WithinBalance,
                 coupons_per_quote: 50,
             },
             orders: Orders::standard(),
@@ -478,6 +485,7 @@ impl Config {
             order_holds: SignedDuration::from_mins(programme.order_minutes.into()),
             points_value_per_100: Money::new(programme.points_value_per_100),
             points_most: BasisPoints::new(programme.points_share_basis_points),
+            clawback: programme.points_clawback,
             coupons_per_quote: programme.coupons_per_quote,
             orders: self.orders.settings()?,
             reach: self.reach.settings()?,

@@ -20,6 +20,7 @@ mod plugin;
 mod remote;
 mod restore;
 mod serve;
+mod takeover;
 mod verify;
 
 use std::{ffi::OsString, io::IsTerminal as _, net::SocketAddr, path::PathBuf, process::ExitCode};
@@ -70,6 +71,10 @@ enum Command {
     /// Re-adds every posting, reads every row, and looks whether it refers to what is there. A running server answers
     /// POST /ops/v1/verify.
     Verify(verify::VerifyArgs),
+    /// Take points, tiers and coupons over from an earlier programme, from CSV into a running server.
+    ///
+    /// Rows count once by their external id: a file may be sent again. What is refused is named by line, field and fix.
+    Takeover(takeover::TakeoverArgs),
     /// Give back disk space: copy the store of a data directory that no server has open into a fresh one.
     Compact {
         #[command(flatten)]
@@ -183,6 +188,7 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Backup(args) => block_on(backup::run(args)),
         Command::Restore(args) => block_on(restore::run(args)),
         Command::Verify(args) => block_on(verify::run(args)),
+        Command::Takeover(args) => block_on(takeover::run(args)),
         Command::Compact { place } => verify::compact(&place),
         Command::Completions { shell } => {
             let mut script = Vec::new();

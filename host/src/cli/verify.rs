@@ -16,11 +16,11 @@ use super::{
 use crate::{
     app,
     backup::unpack,
-    ledger::verify::verify,
+    ledger::verify::{verify, verify_until},
     members::vault::Vault,
     plugin::Decisions,
     service::verify as rows,
-    store::{Store, compact as compact_store},
+    store::{Seq, Store, compact as compact_store},
 };
 
 /// What to prove.
@@ -31,20 +31,23 @@ pub(super) struct VerifyArgs {
     /// Read a backup to its last bit instead, and everything in it, unpacked below TMPDIR for as long as that takes.
     #[arg(long, value_name = "FILE", conflicts_with = "data")]
     backup: Option<PathBuf>,
+    /// Print the chain root of this past commit, too: it is the one that was printed then, or history was rewritten.
+    #[arg(long, value_name = "COMMIT")]
+    root_at: Option<u64>,
 }
 
 /// Says whether everything is as it should be.
 pub(super) async fn run(args: VerifyArgs) -> anyhow::Result<ExitCode> {
     if let Some(path) = &args.backup {
-        return of_backup(path).await;
+        return of_backup(path, args.root_at).await;
     }
     let config = args.place.load()?;
     let vault = vault(&config)?;
-    everything(&config, vault.as_ref()).await
+    everything(&config, vault.as_ref(), args.root_at).await
 }
 
 /// Reads a backup to its last bit, then unpacks it into a directory that goes away again, and looks at what came out.
-async fn of_backup(path: &Path) -> anyhow::Result<ExitCode> {
+async fn of_backup(path: &Path, root_at: Option<u64>) -> anyhow::Result<ExitCode> {
     let manifest = backup::check(path)?;
     for part in &manifest.parts {
         say!("{} {:>12} {}", part.sha256, part.bytes, part.name);
@@ -58,14 +61,19 @@ async fn of_backup(path: &Path) -> anyhow::Result<ExitCode> {
     let options = config.sled_options();
     let unpacked = tokio::task::spawn_blocking(move || unpack(file, &data, &options)).await;
     unpacked.context("unpacking panicked")?.with_context(|| format!("cannot unpack into {}", dir.path().display()))?;
-    everything(&config, None).await
+    everything(&config, None, root_at).await
 }
 
 /// Looks at everything in a data directory.
-async fn everything(config: &Config, vault: Option<&Arc<Vault>>) -> anyhow::Result<ExitCode> {
+async fn everything(config: &Config, vault: Option<&Arc<Vault>>, root_at: Option<u64>) -> anyhow::Result<ExitCode> {
     let (dir, store) = open(config)?;
     let mut problems = Vec::new();
     let mut problem_count = books(&store, &mut problems).await?;
+    if let Some(commit) = root_at {
+        let then = verify_until(&store, Seq::new(commit)).await.context("the books cannot be read")?;
+        let root = then.root.map_or_else(String::new, |root| root.to_string());
+        say!("commit {commit} then, chain root {root}, {} entries", then.entries);
+    }
     problem_count += look_at_rows(&store, &mut problems)?;
     let references = rows::references(&store, vault).await.context("the rows cannot be read")?;
     say!("tables {}, rows {}, problems {}", references.tables, references.rows, references.problem_count);

@@ -101,6 +101,9 @@ pub enum TierCause {
     /// Taken over from an earlier programme.
     #[n(5)]
     Opening,
+    /// Did something else than buying.
+    #[n(50)]
+    Activity,
 }
 
 /// The tier as stored; it counts from the next order.

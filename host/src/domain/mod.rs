@@ -1,10 +1,12 @@
 //! Plain values with no I/O: what the other rooms talk about. Imports no sibling room.
 
+pub mod activity;
 pub mod cbor;
 pub mod channel;
 pub mod code;
 pub mod condition;
 pub mod fact;
+pub mod gift;
 pub mod guard;
 pub mod launch;
 pub mod limit;

@@ -4,8 +4,8 @@ use jiff::Timestamp;
 use minicbor::{Decode, Encode};
 use serde::{Deserialize, Serialize};
 
-use super::money::Points;
-use crate::ids::{MemberId, OrderId, RefundId};
+use super::{money::Points, rule::Code};
+use crate::ids::{ActivityId, KeyId, MemberId, OrderId, RedemptionId, RefundId};
 
 /// Which of a member's purses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Encode, Decode, Serialize, Deserialize)]
@@ -18,9 +18,25 @@ pub enum Purse {
     /// Can be spent.
     #[n(1)]
     Active,
-    /// Reserved by an unpaid order.
+    /// Reserved by an unpaid order, or for a gift.
     #[n(2)]
     Held,
+    /// What was clawed back beyond the balance: zero or less. What is earned later pays it first.
+    #[n(3)]
+    Debt,
+}
+
+/// How far earned points are taken back when they are no longer due.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Clawback {
+    /// Only what cannot be spent yet.
+    PendingOnly,
+    /// What cannot be spent yet, then what can: nobody owes anything.
+    #[default]
+    WithinBalance,
+    /// Everything: what the balance lacks is owed.
+    MayGoNegative,
 }
 
 /// The programme's side of every posting.
@@ -92,6 +108,101 @@ pub enum Cause {
     /// Taken over from an earlier programme.
     #[n(9)]
     Opening,
+    /// Pays what was clawed back beyond the balance.
+    #[n(10)]
+    DebtPaid,
+    /// Earned by an activity.
+    #[n(11)]
+    ActivityEarned(#[n(0)] ActivityId),
+    /// Points of an activity became spendable.
+    #[n(12)]
+    ActivityActivated(#[n(0)] ActivityId),
+    /// Reserved for a gift.
+    #[n(13)]
+    GiftHeld(#[n(0)] RedemptionId),
+    /// The reservation was given back.
+    #[n(14)]
+    GiftReleased(#[n(0)] RedemptionId),
+    /// Spent on a gift.
+    #[n(15)]
+    GiftSpent(#[n(0)] RedemptionId),
+    /// A gift was taken back, and its points given back.
+    #[n(16)]
+    GiftRestored(#[n(0)] RedemptionId),
+}
+
+/// What a posting is about, by id.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Subject {
+    /// An order.
+    Order(OrderId),
+    /// A refund.
+    Refund(RefundId),
+    /// An activity.
+    Activity(ActivityId),
+    /// A gift that was taken.
+    Redemption(RedemptionId),
+}
+
+impl Cause {
+    /// Every name.
+    pub const NAMES: [&str; 11] = [
+        "earned",
+        "activated",
+        "held",
+        "released",
+        "spent",
+        "restored",
+        "clawed-back",
+        "expired",
+        "adjusted",
+        "opening",
+        "debt-paid",
+    ];
+
+    /// The name used in the API and in statements.
+    pub const fn name(self) -> &'static str {
+        let index = match self {
+            Self::Earned(_) | Self::ActivityEarned(_) => 0,
+            Self::Activated(_) | Self::ActivityActivated(_) => 1,
+            Self::Held(_) | Self::GiftHeld(_) => 2,
+            Self::Released(_) | Self::GiftReleased(_) => 3,
+            Self::Spent(_) | Self::GiftSpent(_) => 4,
+            Self::Restored(_) | Self::GiftRestored(_) => 5,
+            Self::ClawedBack(_) => 6,
+            Self::Expired => 7,
+            Self::Adjusted => 8,
+            Self::Opening => 9,
+            Self::DebtPaid => 10,
+        };
+        Self::NAMES[index]
+    }
+
+    /// What it is about, where that has an id.
+    pub const fn subject(self) -> Option<Subject> {
+        match self {
+            Self::Earned(id) | Self::Activated(id) | Self::Held(id) | Self::Released(id) | Self::Spent(id) => {
+                Some(Subject::Order(id))
+            }
+            Self::Restored(id) | Self::ClawedBack(id) => Some(Subject::Refund(id)),
+            Self::ActivityEarned(id) | Self::ActivityActivated(id) => Some(Subject::Activity(id)),
+            Self::GiftHeld(id) | Self::GiftReleased(id) | Self::GiftSpent(id) | Self::GiftRestored(id) => {
+                Some(Subject::Redemption(id))
+            }
+            Self::Expired | Self::Adjusted | Self::Opening | Self::DebtPaid => None,
+        }
+    }
+}
+
+/// Who corrected points by hand, and why.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+pub struct Note {
+    /// The API key that was used.
+    #[n(0)]
+    pub by: KeyId,
+    /// A code, for example `goodwill`: no personal data.
+    #[n(1)]
+    pub why: Code,
 }
 
 /// One side of a posting, as stored with its account.
@@ -115,6 +226,9 @@ pub struct Entry {
     /// What chains it to all entries of the account before it; none where it was made before there were chains.
     #[n(5)]
     pub link: Option<Link>,
+    /// Who did it by hand, and why.
+    #[n(6)]
+    pub note: Option<Note>,
 }
 
 /// What the entries of an account have come to: SHA-256 over the link before, the account, the number and the entry.
@@ -205,4 +319,8 @@ pub struct Balances {
     /// Reserved.
     #[n(2)]
     pub held: Points,
+    /// Owed: zero or more.
+    #[n(3)]
+    #[cbor(default)]
+    pub debt: Points,
 }

@@ -18,7 +18,7 @@ use crate::{
         money::Points,
         touch::{Channel, ConsentPurpose},
     },
-    ids::{CouponId, Id, MemberId, OfferId, OrderId, PrescriptionId, RefundId},
+    ids::{ActivityId, CouponId, Id, MemberId, OfferId, OrderId, PrescriptionId, RedemptionId, RefundId},
     store::{Scan, Seq, StoreError, Table, Tx},
 };
 
@@ -166,6 +166,21 @@ pub enum What {
         #[n(1)]
         points: Points,
     },
+    /// Did something else than buying, and earned so many points.
+    #[n(50)]
+    ActivityRecorded(#[n(0)] ActivityId, #[n(1)] Points),
+    /// Points of an activity became spendable.
+    #[n(51)]
+    ActivityActivated(#[n(0)] ActivityId),
+    /// Took a gift for points.
+    #[n(52)]
+    GiftTaken(#[n(0)] RedemptionId),
+    /// Was handed it.
+    #[n(53)]
+    GiftRedeemed(#[n(0)] RedemptionId),
+    /// A gift was given up or taken back.
+    #[n(54)]
+    GiftCancelled(#[n(0)] RedemptionId),
     /// Gave a consent, or took one back.
     #[n(40)]
     ConsentChanged {
@@ -192,7 +207,7 @@ pub enum What {
 
 impl What {
     /// Every name.
-    pub const NAMES: [&str; 30] = [
+    pub const NAMES: [&str; 35] = [
         "registered",
         "updated",
         "erased",
@@ -223,6 +238,11 @@ impl What {
         "coupon-revoked",
         "bonus-given",
         "offer-tripped",
+        "activity-recorded",
+        "activity-points-activated",
+        "gift-taken",
+        "gift-redeemed",
+        "gift-cancelled",
     ];
 
     /// The name used in the API.
@@ -258,6 +278,11 @@ impl What {
             Self::CouponRevoked(_) => 27,
             Self::BonusGiven(_) => 28,
             Self::OfferTripped(_) => 29,
+            Self::ActivityRecorded(..) => 30,
+            Self::ActivityActivated(_) => 31,
+            Self::GiftTaken(_) => 32,
+            Self::GiftRedeemed(_) => 33,
+            Self::GiftCancelled(_) => 34,
         };
         Self::NAMES[index]
     }

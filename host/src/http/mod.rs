@@ -208,8 +208,9 @@ async fn deadline(State(api): State<Api>, request: Request, next: Next) -> Respo
 async fn acceptable(request: Request, next: Next) -> Response {
     let accepts = |accept: &str| {
         let mut ranges = accept.split(',').map(|range| range.split(';').next().unwrap_or("").trim());
-        ranges.any(|range| matches!(range, "" | "*/*" | "application/*" | "application/json" | "text/*" | "text/plain"))
-            || accept.contains(problem::MEDIA_TYPE)
+        ranges.any(|range| {
+            matches!(range, "" | "*/*" | "application/*" | "application/json" | "text/*" | "text/plain" | "text/csv")
+        }) || accept.contains(problem::MEDIA_TYPE)
     };
     let given = request.headers().get(header::ACCEPT).map(|value| value.to_str().unwrap_or("*/*"));
     let for_people = request.uri().path().starts_with(open::LINKS);

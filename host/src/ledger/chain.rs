@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use sha2::{Digest as _, Sha256};
 
 use crate::{
-    domain::points::{Account, Entry, Link},
+    domain::points::{Account, Cause, Entry, Link, Purse},
     store::Key as _,
 };
 
@@ -61,6 +61,9 @@ impl Walk {
         if entry.at < self.last_at {
             problem(format!("{account:?}: entry {number} goes back in time"));
         }
+        if let Some(why) = sign_is_wrong(account, entry) {
+            problem(format!("{account:?}: entry {number} leaves {} there: {why}", entry.balance));
+        }
         match (entry.link, self.head) {
             (None, None) => self.unchained += 1,
             (None, Some(_)) => problem(format!("{account:?}: entry {number} is not chained to the one before it")),
@@ -72,6 +75,19 @@ impl Walk {
         // Behind a break the chain goes on from what is written, so that one break is one problem.
         self.head = entry.link.or(self.head);
         (self.next, self.last_at) = (number + 1, entry.at);
+    }
+}
+
+/// No purse of a member is below zero but what is owed, which is never above, and grows by clawing back alone.
+fn sign_is_wrong(account: Account, entry: &Entry) -> Option<&'static str> {
+    let (balance, amount) = (entry.balance.get(), entry.amount.get());
+    match account {
+        Account::Member(_, Purse::Debt) if balance > 0 => Some("a debt cannot be overpaid"),
+        Account::Member(_, Purse::Debt) if amount < 0 && !matches!(entry.cause, Cause::ClawedBack(_)) => {
+            Some("only clawing back makes a debt")
+        }
+        Account::Member(_, purse) if purse != Purse::Debt && balance < 0 => Some("a purse cannot be below zero"),
+        _ => None,
     }
 }
 

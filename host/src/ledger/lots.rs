@@ -3,17 +3,20 @@
 use jiff::Timestamp;
 use minicbor::{Decode, Encode};
 
+pub use super::clawback::claw_back;
 use super::{
     LedgerError,
-    postings::{balance, balance_at, house, post},
+    clawback::pay_debt,
+    postings::{balance, balance_at, house, post, post_noted},
     tables::{LOTS, PENDING_LOTS},
+    totals,
 };
 use crate::{
     domain::{
         money::Points,
-        points::{Account, Balances, Cause, Draw, House, LotKey, LotOrigin, Purse},
+        points::{Account, Balances, Cause, Draw, House, LotKey, LotOrigin, Note, Purse},
     },
-    ids::{Id, MemberId, OrderId, RefundId},
+    ids::{Id, MemberId, OrderId, RedemptionId, RefundId},
     store::{Scan, StoreError, Tx},
 };
 
@@ -31,7 +34,7 @@ pub struct Lot {
     pub remaining: Points,
 }
 
-/// Points that an order earned and that cannot be spent yet.
+/// Points that an order or an activity earned and that cannot be spent yet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
 pub struct PendingLot {
     /// Greater than zero.
@@ -39,7 +42,7 @@ pub struct PendingLot {
     pub points: Points,
 }
 
-const fn purse(member: MemberId, purse: Purse) -> Account {
+pub(super) const fn purse(member: MemberId, purse: Purse) -> Account {
     Account::Member(member, purse)
 }
 
@@ -57,7 +60,9 @@ pub fn balances(tx: &mut Tx<'_>, member: MemberId, at: Option<Timestamp>) -> Res
         None => balance(tx, purse(member, which)),
         Some(at) => balance_at(tx, purse(member, which), at),
     };
-    Ok(Balances { pending: of(Purse::Pending)?, active: of(Purse::Active)?, held: of(Purse::Held)? })
+    let (pending, active, held) = (of(Purse::Pending)?, of(Purse::Active)?, of(Purse::Held)?);
+    let debt = Points::new(of(Purse::Debt)?.get().saturating_neg());
+    Ok(Balances { pending, active, held, debt })
 }
 
 /// What can be spent at `now`: the active purse without lots that are past their time and not yet swept away.
@@ -76,11 +81,26 @@ pub fn available(tx: &mut Tx<'_>, member: MemberId, now: Timestamp) -> Result<Po
 ///
 /// Those of [`post`].
 pub fn earn(tx: &mut Tx<'_>, member: MemberId, order: OrderId, points: Points) -> Result<(), LedgerError> {
+    earn_by(tx, member, LotOrigin(order.to_bits()), points, Cause::Earned(order))
+}
+
+/// Gives points for whatever `cause` says, pending.
+///
+/// # Errors
+///
+/// Those of [`post`].
+pub fn earn_by(
+    tx: &mut Tx<'_>,
+    member: MemberId,
+    origin: LotOrigin,
+    points: Points,
+    cause: Cause,
+) -> Result<(), LedgerError> {
     if points.is_zero() {
         return Ok(());
     }
-    post(tx, house(House::Issued, member), purse(member, Purse::Pending), points, Cause::Earned(order))?;
-    Ok(tx.put(&PENDING_LOTS, &(member, order), &PendingLot { points })?)
+    post(tx, house(House::Issued, member), purse(member, Purse::Pending), points, cause)?;
+    Ok(tx.put(&PENDING_LOTS, &(member, origin.0), &PendingLot { points })?)
 }
 
 /// Makes an order's pending points spendable until `expires_at`; the lot, or `None` if there is nothing pending.
@@ -94,12 +114,28 @@ pub fn activate(
     order: OrderId,
     expires_at: Timestamp,
 ) -> Result<Option<LotKey>, LedgerError> {
-    let Some(pending) = tx.get(&PENDING_LOTS, &(member, order))? else { return Ok(None) };
-    tx.delete(&PENDING_LOTS, &(member, order))?;
+    activate_by(tx, member, LotOrigin(order.to_bits()), expires_at, Cause::Activated(order))
+}
+
+/// Like [`activate`], for what any cause earned. What the member owes is paid first; the lot may be empty.
+///
+/// # Errors
+///
+/// Those of [`post`].
+pub fn activate_by(
+    tx: &mut Tx<'_>,
+    member: MemberId,
+    origin: LotOrigin,
+    expires_at: Timestamp,
+    cause: Cause,
+) -> Result<Option<LotKey>, LedgerError> {
+    let Some(pending) = tx.get(&PENDING_LOTS, &(member, origin.0))? else { return Ok(None) };
+    tx.delete(&PENDING_LOTS, &(member, origin.0))?;
     let (from, to) = (purse(member, Purse::Pending), purse(member, Purse::Active));
-    post(tx, from, to, pending.points, Cause::Activated(order))?;
-    let lot = LotKey { expires_at, origin: LotOrigin(order.to_bits()) };
-    add(tx, member, lot, pending.points)?;
+    post(tx, from, to, pending.points, cause)?;
+    let lot = LotKey { expires_at, origin };
+    let left = pay_debt(tx, member, pending.points)?;
+    add(tx, member, lot, left)?;
     Ok(Some(lot))
 }
 
@@ -115,12 +151,27 @@ pub fn hold(
     points: Points,
     now: Timestamp,
 ) -> Result<Vec<Draw>, LedgerError> {
+    hold_for(tx, member, points, now, Cause::Held(order))
+}
+
+/// Reserves points for whatever `cause` says.
+///
+/// # Errors
+///
+/// Those of [`hold`].
+pub fn hold_for(
+    tx: &mut Tx<'_>,
+    member: MemberId,
+    points: Points,
+    now: Timestamp,
+    cause: Cause,
+) -> Result<Vec<Draw>, LedgerError> {
     let (draws, missing) = draw(tx, member, points, after(now))?;
     if !missing.is_zero() {
         let balance = points.minus(missing)?;
         return Err(LedgerError::Insufficient { account: purse(member, Purse::Active), balance, asked: points });
     }
-    post(tx, purse(member, Purse::Active), purse(member, Purse::Held), points, Cause::Held(order))?;
+    post(tx, purse(member, Purse::Active), purse(member, Purse::Held), points, cause)?;
     Ok(draws)
 }
 
@@ -130,8 +181,17 @@ pub fn hold(
 ///
 /// Those of [`post`].
 pub fn release(tx: &mut Tx<'_>, member: MemberId, order: OrderId, draws: &[Draw]) -> Result<(), LedgerError> {
+    release_for(tx, member, draws, Cause::Released(order))
+}
+
+/// Like [`release`], for whatever `cause` says.
+///
+/// # Errors
+///
+/// Those of [`post`].
+pub fn release_for(tx: &mut Tx<'_>, member: MemberId, draws: &[Draw], cause: Cause) -> Result<(), LedgerError> {
     let points = Points::sum(draws.iter().map(|draw| draw.points))?;
-    post(tx, purse(member, Purse::Held), purse(member, Purse::Active), points, Cause::Released(order))?;
+    post(tx, purse(member, Purse::Held), purse(member, Purse::Active), points, cause)?;
     draws.iter().try_for_each(|draw| add(tx, member, draw.lot, draw.points))
 }
 
@@ -141,8 +201,34 @@ pub fn release(tx: &mut Tx<'_>, member: MemberId, order: OrderId, draws: &[Draw]
 ///
 /// Those of [`post`].
 pub fn capture(tx: &mut Tx<'_>, member: MemberId, order: OrderId, draws: &[Draw]) -> Result<(), LedgerError> {
+    capture_for(tx, member, draws, Cause::Spent(order))
+}
+
+/// Like [`capture`], for whatever `cause` says.
+///
+/// # Errors
+///
+/// Those of [`post`].
+pub fn capture_for(tx: &mut Tx<'_>, member: MemberId, draws: &[Draw], cause: Cause) -> Result<(), LedgerError> {
     let points = Points::sum(draws.iter().map(|draw| draw.points))?;
-    post(tx, purse(member, Purse::Held), house(House::Redeemed, member), points, Cause::Spent(order))
+    post(tx, purse(member, Purse::Held), house(House::Redeemed, member), points, cause)
+}
+
+/// Gives what a gift cost back to the lots it was taken from.
+///
+/// # Errors
+///
+/// Those of [`post`].
+pub fn give_back(
+    tx: &mut Tx<'_>,
+    member: MemberId,
+    redemption: RedemptionId,
+    draws: &[Draw],
+) -> Result<(), LedgerError> {
+    let points = Points::sum(draws.iter().map(|draw| draw.points))?;
+    let cause = Cause::GiftRestored(redemption);
+    post(tx, house(House::Redeemed, member), purse(member, Purse::Active), points, cause)?;
+    draws.iter().try_for_each(|draw| add(tx, member, draw.lot, draw.points))
 }
 
 /// Gives spent points back, to the lots they were taken from: those taken last come back first. `before` says how many
@@ -171,42 +257,6 @@ pub fn restore(
     Ok(())
 }
 
-/// Takes earned points back: what of the order is still pending first, then its own lot, then other lots by expiry.
-/// Answers how many could be taken.
-///
-/// # Errors
-///
-/// Those of [`post`].
-pub fn claw_back(
-    tx: &mut Tx<'_>,
-    member: MemberId,
-    order: OrderId,
-    refund: RefundId,
-    points: Points,
-    own: Option<LotKey>,
-) -> Result<Points, LedgerError> {
-    let (sink, cause) = (house(House::ClawedBack, member), Cause::ClawedBack(refund));
-    let mut left = points;
-    if let Some(pending) = tx.get(&PENDING_LOTS, &(member, order))? {
-        let taken = pending.points.min(left);
-        let rest = pending.points.minus(taken)?;
-        if rest.is_zero() {
-            tx.delete(&PENDING_LOTS, &(member, order))?;
-        } else {
-            tx.put(&PENDING_LOTS, &(member, order), &PendingLot { points: rest })?;
-        }
-        post(tx, purse(member, Purse::Pending), sink, taken, cause)?;
-        left = left.minus(taken)?;
-    }
-    let from_own = match own {
-        Some(lot) => take(tx, member, lot, left)?,
-        None => Points::ZERO,
-    };
-    let (_, missing) = draw(tx, member, left.minus(from_own)?, Timestamp::MIN)?;
-    post(tx, purse(member, Purse::Active), sink, left.minus(missing)?, cause)?;
-    Ok(points.minus(missing)?)
-}
-
 /// Lets lots die that are past their time, at most a hundred. Answers how many points died and whether lots are left to
 /// sweep.
 ///
@@ -218,6 +268,7 @@ pub fn expire(tx: &mut Tx<'_>, member: MemberId, now: Timestamp) -> Result<(Poin
     let mut points = Points::ZERO;
     for (key, lot) in dead.iter().take(LOTS_AT_ONCE) {
         tx.delete(&LOTS, key)?;
+        totals::in_lot(tx, member, key.1, lot.remaining.negated()?)?;
         points = points.plus(lot.remaining)?;
     }
     post(tx, purse(member, Purse::Active), house(House::Expired, member), points, Cause::Expired)?;
@@ -235,7 +286,7 @@ pub fn expiring(tx: &mut Tx<'_>, member: MemberId, from: Timestamp, until: Times
     Ok(Points::sum(tx.scan(&LOTS, &scan)?.into_iter().map(|(_, lot)| lot.remaining))?)
 }
 
-/// Grants points until `expires_at`, from the house account that the cause names.
+/// Grants points until `expires_at`, from the house account that the cause names. What the member owes is paid first.
 ///
 /// # Errors
 ///
@@ -248,8 +299,26 @@ pub fn grant(
     lot: LotKey,
     cause: Cause,
 ) -> Result<(), LedgerError> {
-    post(tx, house(from, member), purse(member, Purse::Active), points, cause)?;
-    add(tx, member, lot, points)
+    grant_noted(tx, member, from, points, lot, cause, None)
+}
+
+/// Like [`grant`], with who did it by hand and why.
+///
+/// # Errors
+///
+/// Those of [`post`].
+pub fn grant_noted(
+    tx: &mut Tx<'_>,
+    member: MemberId,
+    from: House,
+    points: Points,
+    lot: LotKey,
+    cause: Cause,
+    note: Option<&Note>,
+) -> Result<(), LedgerError> {
+    post_noted(tx, house(from, member), purse(member, Purse::Active), points, cause, note)?;
+    let left = pay_debt(tx, member, points)?;
+    add(tx, member, lot, left)
 }
 
 /// Takes points that can be spent, earliest expiry first.
@@ -257,17 +326,24 @@ pub fn grant(
 /// # Errors
 ///
 /// [`LedgerError::Insufficient`] if fewer can be spent.
-pub fn take_away(tx: &mut Tx<'_>, member: MemberId, points: Points, now: Timestamp) -> Result<(), LedgerError> {
+pub fn take_away(
+    tx: &mut Tx<'_>,
+    member: MemberId,
+    points: Points,
+    now: Timestamp,
+    note: Option<&Note>,
+) -> Result<(), LedgerError> {
     let (_, missing) = draw(tx, member, points, after(now))?;
     if !missing.is_zero() {
         let balance = points.minus(missing)?;
         return Err(LedgerError::Insufficient { account: purse(member, Purse::Active), balance, asked: points });
     }
-    post(tx, purse(member, Purse::Active), house(House::Adjusted, member), points, Cause::Adjusted)
+    let (from, to) = (purse(member, Purse::Active), house(House::Adjusted, member));
+    post_noted(tx, from, to, points, Cause::Adjusted, note)
 }
 
 /// Takes up to `points` out of lots that live at least until `from`; the draws and what is missing.
-fn draw(
+pub(super) fn draw(
     tx: &mut Tx<'_>,
     member: MemberId,
     points: Points,
@@ -291,7 +367,7 @@ fn draw(
 }
 
 /// Takes up to `points` out of one lot; how many it had.
-fn take(tx: &mut Tx<'_>, member: MemberId, lot: LotKey, points: Points) -> Result<Points, LedgerError> {
+pub(super) fn take(tx: &mut Tx<'_>, member: MemberId, lot: LotKey, points: Points) -> Result<Points, LedgerError> {
     let key = row(member, lot);
     let held = tx.get(&LOTS, &key)?.map_or(Points::ZERO, |lot| lot.remaining);
     let taken = held.min(points);
@@ -304,6 +380,7 @@ fn take(tx: &mut Tx<'_>, member: MemberId, lot: LotKey, points: Points) -> Resul
     } else {
         tx.put(&LOTS, &key, &Lot { remaining: rest })?;
     }
+    totals::in_lot(tx, member, lot.expires_at, taken.negated()?)?;
     Ok(taken)
 }
 
@@ -313,6 +390,7 @@ fn add(tx: &mut Tx<'_>, member: MemberId, lot: LotKey, points: Points) -> Result
     }
     let key = row(member, lot);
     let held = tx.get(&LOTS, &key)?.map_or(Points::ZERO, |lot| lot.remaining);
+    totals::in_lot(tx, member, lot.expires_at, points)?;
     Ok(tx.put(&LOTS, &key, &Lot { remaining: held.plus(points)? })?)
 }
 

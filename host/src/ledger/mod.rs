@@ -2,17 +2,19 @@
 //!
 //! [`postings::post`] is the only writer of balances. A posting moves points between two accounts, so the ledger always
 //! sums to zero; [`verify`] re-adds every posting to prove it. [`lots`] knows which points die when: the lots of a member
-//! always sum to the balance of the purse they lie in. [`counters`] hold budgets and stock,
-//! [`limits`] what offers may give per period and member.
+//! always sum to the balance of the purse they lie in; [`totals`] count what all members hold. [`counters`] hold budgets
+//! and stock, [`limits`] what offers may give per period and member.
 //!
 //! Nothing here knows plugins or HTTP. Time and ids arrive as arguments, because a closure may run more than once.
 
 pub mod chain;
+pub mod clawback;
 pub mod counters;
 pub mod limits;
 pub mod lots;
 pub mod postings;
 pub mod tables;
+pub mod totals;
 pub mod verify;
 
 #[cfg(test)]

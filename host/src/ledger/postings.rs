@@ -6,11 +6,12 @@ use minicbor::{Decode, Encode};
 use super::{
     LedgerError, chain,
     tables::{BALANCES, ENTRIES},
+    totals,
 };
 use crate::{
     domain::{
         money::Points,
-        points::{Account, Cause, Entry, House, Link},
+        points::{Account, Cause, Entry, House, Link, Note, Purse},
     },
     events,
     ids::MemberId,
@@ -47,8 +48,24 @@ pub fn house(house: House, member: MemberId) -> Account {
 ///
 /// # Errors
 ///
-/// [`LedgerError::Insufficient`] if a member's purse would go below zero.
+/// [`LedgerError::Insufficient`] if a member's purse would go below zero; what is owed alone lies there.
 pub fn post(tx: &mut Tx<'_>, from: Account, to: Account, amount: Points, cause: Cause) -> Result<(), LedgerError> {
+    post_noted(tx, from, to, amount, cause, None)
+}
+
+/// Like [`post`], with who did it by hand and why.
+///
+/// # Errors
+///
+/// Those of [`post`].
+pub fn post_noted(
+    tx: &mut Tx<'_>,
+    from: Account,
+    to: Account,
+    amount: Points,
+    cause: Cause,
+    note: Option<&Note>,
+) -> Result<(), LedgerError> {
     if amount < Points::ZERO {
         return Err(LedgerError::Negative(amount));
     }
@@ -57,18 +74,26 @@ pub fn post(tx: &mut Tx<'_>, from: Account, to: Account, amount: Points, cause: 
     }
     let source = tx.get(&BALANCES, &from)?.unwrap_or(Balance::EMPTY);
     let target = tx.get(&BALANCES, &to)?.unwrap_or(Balance::EMPTY);
-    if matches!(from, Account::Member(..)) && source.points < amount {
+    let may_owe = !matches!(from, Account::Member(_, purse) if purse != Purse::Debt);
+    if !may_owe && source.points < amount {
         return Err(LedgerError::Insufficient { account: from, balance: source.points, asked: amount });
     }
     let at = tx.at().max(source.last_at).max(target.last_at);
+    let entry = |amount, balance, counterpart| Entry {
+        amount,
+        balance,
+        counterpart,
+        cause,
+        at,
+        link: None,
+        note: note.cloned(),
+    };
     let (taken, given) = (amount.negated()?, amount);
-    append(tx, from, source, entry(taken, source.points.minus(amount)?, to, cause, at))?;
-    append(tx, to, target, entry(given, target.points.plus(amount)?, from, cause, at))?;
+    append(tx, from, source, entry(taken, source.points.minus(amount)?, to))?;
+    append(tx, to, target, entry(given, target.points.plus(amount)?, from))?;
+    totals::moved(tx, from, taken)?;
+    totals::moved(tx, to, given)?;
     Ok(())
-}
-
-const fn entry(amount: Points, balance: Points, counterpart: Account, cause: Cause, at: Timestamp) -> Entry {
-    Entry { amount, balance, counterpart, cause, at, link: None }
 }
 
 fn append(tx: &mut Tx<'_>, account: Account, before: Balance, mut entry: Entry) -> Result<(), StoreError> {
@@ -98,16 +123,41 @@ pub fn balance_at(tx: &mut Tx<'_>, account: Account, at: Timestamp) -> Result<Po
     if now.last_at <= at {
         return Ok(now.points);
     }
-    let (mut low, mut high, mut held) = (0, now.entries, Points::ZERO);
+    let held = last_before(now.entries, at, |number| tx.get(&ENTRIES, &(account, number)))?;
+    Ok(held.map_or(Points::ZERO, |(_, entry)| entry.balance))
+}
+
+/// How many entries of an account were made up to an instant, those of that instant included.
+///
+/// # Errors
+///
+/// Those of the store.
+pub fn entries_until(tx: &mut Tx<'_>, account: Account, at: Timestamp) -> Result<u64, StoreError> {
+    let now = tx.get(&BALANCES, &account)?.unwrap_or(Balance::EMPTY);
+    if now.last_at <= at {
+        return Ok(now.entries);
+    }
+    let found = last_before(now.entries, at, |number| tx.get(&ENTRIES, &(account, number)))?;
+    Ok(found.map_or(0, |(number, _)| number + 1))
+}
+
+/// The number and the last of so many entries that was made at `at` or before, by halving: `read` is asked for at most one more than the
+/// binary logarithm of their number.
+pub(super) fn last_before(
+    entries: u64,
+    at: Timestamp,
+    mut read: impl FnMut(u64) -> Result<Option<Entry>, StoreError>,
+) -> Result<Option<(u64, Entry)>, StoreError> {
+    let (mut low, mut high, mut found) = (0, entries, None);
     while low < high {
         let middle = low + (high - low) / 2;
-        match tx.get(&ENTRIES, &(account, middle))? {
+        match read(middle)? {
             Some(entry) if entry.at <= at => {
-                held = entry.balance;
+                found = Some((middle, entry));
                 low = middle + 1;
             }
             _ => high = middle,
         }
     }
-    Ok(held)
+    Ok(found)
 }

@@ -6,10 +6,11 @@ use super::{
     counters::{Counter, CounterKey},
     lots::{Lot, PendingLot},
     postings::Balance,
+    totals::TotalKey,
 };
 use crate::{
     domain::points::{Account, Entry, House, Purse},
-    ids::{MemberId, OfferId, OrderId},
+    ids::{MemberId, OfferId},
     store::{Key, Table},
 };
 
@@ -17,14 +18,16 @@ use crate::{
 pub const BALANCES: Table<Account, Balance> = Table::new(50, "balances.v1");
 /// Every side of every posting, numbered within its account. Append-only: nothing removes a row.
 pub const ENTRIES: Table<(Account, u64), Entry> = Table::new(51, "entries.v1");
-/// Points that orders earned and that cannot be spent yet.
-pub const PENDING_LOTS: Table<(MemberId, OrderId), PendingLot> = Table::new(52, "pending-lots.v1");
+/// Points that cannot be spent yet, by the bits of the order or activity that earned them.
+pub const PENDING_LOTS: Table<(MemberId, u128), PendingLot> = Table::new(52, "pending-lots.v1");
 /// Points that can be spent, earliest expiry first.
 pub const LOTS: Table<(MemberId, Timestamp, u128), Lot> = Table::new(53, "lots.v1");
 /// Budgets and stock, in shards.
 pub const COUNTERS: Table<(CounterKey, u16), Counter> = Table::new(54, "counters.v1");
 /// What a member took of an offer's limits: by measure and kind of period, by period.
 pub const OFFER_TAKEN: Table<(MemberId, OfferId, (u8, u8), i32), i64> = Table::new(35, "offer-taken.v1");
+/// What members hold in all: by purse, by the hour it dies in, in shards.
+pub const TOTALS: Table<TotalKey, i64> = Table::new(57, "points-totals.v1");
 
 impl Key for Account {
     fn encode(&self, to: &mut Vec<u8>) {
@@ -50,6 +53,7 @@ impl Key for Account {
                     0 => Purse::Pending,
                     1 => Purse::Active,
                     2 => Purse::Held,
+                    3 => Purse::Debt,
                     _ => return None,
                 };
                 Some(Self::Member(member, purse))

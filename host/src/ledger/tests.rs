@@ -7,16 +7,16 @@ use super::{
     LedgerError,
     counters::{self, CounterKey},
     lots,
-    postings::{balance_at, post},
+    postings::{balance_at, last_before, post},
     verify,
 };
 use crate::{
     domain::{
         money::Points,
-        points::{Account, Balances, Cause, Draw, House, LotKey, LotOrigin, Purse},
+        points::{Account, Balances, Cause, Clawback, Draw, Entry, House, LotKey, LotOrigin, Purse},
     },
     ids::{Id, MemberId, OfferId, OrderId, RefundId},
-    store::Store,
+    store::{Store, StoreError},
 };
 
 fn at(ms: i64) -> Timestamp {
@@ -32,7 +32,8 @@ fn order(n: u128) -> OrderId {
 }
 
 fn balances(pending: i64, active: i64, held: i64) -> Balances {
-    Balances { pending: Points::new(pending), active: Points::new(active), held: Points::new(held) }
+    let (pending, active, held) = (Points::new(pending), Points::new(active), Points::new(held));
+    Balances { pending, active, held, debt: Points::ZERO }
 }
 
 /// Something that can happen to one member's points; refused where it cannot.
@@ -44,9 +45,13 @@ enum Step {
     Release(u8),
     Capture(u8),
     Restore(u8, i64),
-    ClawBack(u8, i64),
+    ClawBack(u8, i64, Clawback),
     Expire,
     Adjust(i64),
+}
+
+fn policies() -> impl Strategy<Value = Clawback> {
+    prop_oneof![Just(Clawback::PendingOnly), Just(Clawback::WithinBalance), Just(Clawback::MayGoNegative)]
 }
 
 fn steps() -> impl Strategy<Value = (i64, Step)> {
@@ -58,7 +63,7 @@ fn steps() -> impl Strategy<Value = (i64, Step)> {
         n.clone().prop_map(Step::Release),
         n.clone().prop_map(Step::Capture),
         (n.clone(), points.clone()).prop_map(|(n, p)| Step::Restore(n, p)),
-        (n, points).prop_map(|(n, p)| Step::ClawBack(n, p)),
+        (n, points, policies()).prop_map(|(n, p, policy)| Step::ClawBack(n, p, policy)),
         Just(Step::Expire),
         (-200..200_i64).prop_map(Step::Adjust),
     ];
@@ -115,11 +120,16 @@ async fn apply(store: &Store, seen: &mut Seen, step: &Step) {
                         }]);
                     }
                 }
-                Step::ClawBack(o, p) => {
-                    lots::claw_back(tx, m, order(u128::from(*o)), refund, Points::new(*p), None)?;
+                Step::ClawBack(o, p, policy) => {
+                    let before = lots::balances(tx, m, None)?;
+                    let taken = lots::claw_back(tx, m, order(u128::from(*o)), refund, Points::new(*p), None, *policy)?;
+                    let after = lots::balances(tx, m, None)?;
+                    assert!(*policy != Clawback::PendingOnly || after.active == before.active, "only what is pending");
+                    assert!(*policy == Clawback::MayGoNegative || after.debt == before.debt, "nobody owes anything");
+                    assert!(*policy != Clawback::MayGoNegative || taken == Points::new(*p), "everything is taken");
                 }
                 Step::Expire => drop(lots::expire(tx, m, now)?),
-                Step::Adjust(p) if *p < 0 => lots::take_away(tx, m, Points::new(-p), now)?,
+                Step::Adjust(p) if *p < 0 => lots::take_away(tx, m, Points::new(-p), now, None)?,
                 Step::Adjust(p) => {
                     let lot = LotKey { expires_at: at(now.as_millisecond() + 100), origin: LotOrigin(n) };
                     lots::grant(tx, m, House::Adjusted, Points::new(*p), lot, Cause::Adjusted)?;
@@ -128,6 +138,9 @@ async fn apply(store: &Store, seen: &mut Seen, step: &Step) {
             Ok(Vec::new())
         })
         .await;
+    if let Err(LedgerError::Store(StoreError::Panicked { message })) = &done {
+        panic!("{message}");
+    }
     let Ok(draws) = done else { return };
     match step {
         Step::Hold(o, _) if !draws.is_empty() => seen.held.push((o, draws)),
@@ -268,5 +281,84 @@ async fn time_never_goes_back_within_an_account() {
     for (ms, expect) in [(999, 0), (1_000, 12), (1_999, 12), (2_000, 13)] {
         let held = store.read(move |tx| balance_at(tx, to, at(ms))).await.expect("reads");
         assert_eq!(held, Points::new(expect), "at {ms}");
+    }
+}
+
+/// What was clawed back beyond the balance is paid by what is earned later, before anything of it can be spent.
+#[tokio::test]
+async fn a_debt_is_paid_by_later_earnings() {
+    let (store, m) = (Store::model(11), member());
+    let run = store.run(at(1_000), move |tx| {
+        let refund = RefundId::from_bits(1);
+        let taken = lots::claw_back(tx, m, order(9), refund, Points::new(70), None, Clawback::MayGoNegative)?;
+        assert_eq!(taken, Points::new(70));
+        let owes = |debt: i64, active: i64| Balances { debt: Points::new(debt), ..balances(0, active, 0) };
+        assert_eq!(lots::balances(tx, m, None)?, owes(70, 0));
+        lots::earn(tx, m, order(1), Points::new(50))?;
+        lots::activate(tx, m, order(1), at(9_000))?;
+        assert_eq!(lots::balances(tx, m, None)?, owes(20, 0), "all of it pays");
+        lots::earn(tx, m, order(2), Points::new(50))?;
+        lots::activate(tx, m, order(2), at(9_000))?;
+        assert_eq!(lots::balances(tx, m, None)?, owes(0, 30), "the rest can be spent");
+        Ok::<_, LedgerError>(())
+    });
+    run.await.expect("runs");
+    let report = verify::verify(&store).await.expect("reads");
+    assert_eq!((report.problems, report.totals.debt), (Vec::new(), 0));
+    let then = store.run(at(1_001), move |tx| {
+        let (from, to) = (Account::Member(m, Purse::Debt), Account::House(House::Adjusted, 7));
+        post(tx, from, to, Points::new(5), Cause::Adjusted)
+    });
+    then.await.expect("the ledger posts what it is told");
+    let report = verify::verify(&store).await.expect("reads");
+    let said = report.problems.join("; ");
+    assert!(said.contains("only clawing back makes a debt"), "{said}");
+}
+
+/// 10,000 postings on disk: the balance of any instant, well below a millisecond where the program is optimised.
+#[tokio::test]
+async fn a_past_balance_among_many_postings() {
+    const POSTINGS: i64 = 10_000;
+    let dir = tempfile::TempDir::new().expect("a directory");
+    let store = Store::open(dir.path(), crate::store::SledOptions::standard(), Vec::new()).expect("opens");
+    let (from, to) = (Account::House(House::Issued, 7), Account::Member(member(), Purse::Active));
+    for first in (0..POSTINGS).step_by(100) {
+        let posted = store.run(at(10 * first), move |tx| {
+            (first..first + 100).try_for_each(|_| post(tx, from, to, Points::new(1), Cause::Opening))
+        });
+        posted.await.expect("posts");
+    }
+    let mut slowest = std::time::Duration::ZERO;
+    for ms in [0, 5, 4_321, 49_999, 50_000, 98_999] {
+        let begun = std::time::Instant::now();
+        let held = store.read(move |tx| balance_at(tx, to, at(ms))).await.expect("reads");
+        slowest = slowest.max(begun.elapsed());
+        assert_eq!(held, Points::new((ms / 1_000 + 1) * 100), "at {ms}");
+    }
+    assert!(cfg!(debug_assertions) || slowest.as_micros() < 1_000, "{slowest:?}");
+    println!("a balance among {POSTINGS} postings took {slowest:?} at most");
+}
+
+/// Counts the reads of the search itself, on a list in memory.
+#[test]
+fn the_search_halves() {
+    let entry = |n: u64| Entry {
+        amount: Points::new(1),
+        balance: Points::new(i64::try_from(n).expect("small") + 1),
+        counterpart: Account::House(House::Issued, 0),
+        cause: Cause::Opening,
+        at: at(i64::try_from(n).expect("small")),
+        link: None,
+        note: None,
+    };
+    for ms in 0..10_000 {
+        let mut reads = 0;
+        let found = last_before(10_000, at(ms), |number| {
+            reads += 1;
+            Ok(Some(entry(number)))
+        });
+        let balance = found.expect("reads").map(|(_, entry)| entry.balance);
+        assert_eq!(balance, Some(Points::new(ms + 1)));
+        assert!(reads <= 14, "{reads} reads");
     }
 }

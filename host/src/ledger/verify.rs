@@ -11,13 +11,14 @@ use super::{
     chain::Walk,
     lots::{Lot, PendingLot},
     tables::{BALANCES, ENTRIES, LOTS, PENDING_LOTS},
+    totals,
 };
 use crate::{
     domain::{
         money::Points,
         points::{Account, Entry, House, Link, Purse},
     },
-    ids::{MemberId, OrderId},
+    ids::MemberId,
     store::{Key as _, Row, Scan, Seq, Store, StoreError},
 };
 
@@ -60,6 +61,8 @@ pub struct Totals {
     pub active: i128,
     /// With members, reserved.
     pub held: i128,
+    /// Owed by members: zero or less.
+    pub debt: i128,
     /// Given for activities.
     pub issued: i128,
     /// Spent, less what refunds gave back.
@@ -80,6 +83,7 @@ impl Totals {
             Account::Member(_, Purse::Pending) => self.pending += sum,
             Account::Member(_, Purse::Active) => self.active += sum,
             Account::Member(_, Purse::Held) => self.held += sum,
+            Account::Member(_, Purse::Debt) => self.debt += sum,
             Account::House(House::Issued, _) => self.issued -= sum,
             Account::House(House::Redeemed, _) => self.redeemed += sum,
             Account::House(House::Expired, _) => self.expired += sum,
@@ -115,7 +119,17 @@ impl LedgerReport {
 ///
 /// Those of the store; a book that does not close is no error but a finding.
 pub async fn verify(store: &Store) -> Result<LedgerReport, StoreError> {
-    let cut = store.read(|tx| Ok::<_, StoreError>(tx.seq())).await?;
+    let newest = store.read(|tx| Ok::<_, StoreError>(tx.seq())).await?;
+    verify_until(store, newest).await
+}
+
+/// Re-adds everything up to a commit: its root is the one that [`verify`] gave when that commit was the newest, unless
+/// something was written anew.
+///
+/// # Errors
+///
+/// As for [`verify`].
+pub async fn verify_until(store: &Store, cut: Seq) -> Result<LedgerReport, StoreError> {
     let (mut report, mut heads) = (LedgerReport { seq: cut, ..LedgerReport::default() }, Sha256::new());
     let mut after: Option<Account> = None;
     loop {
@@ -143,6 +157,7 @@ pub async fn verify(store: &Store) -> Result<LedgerReport, StoreError> {
             Some((last, _)) => after = Some(*last),
             None => {
                 report.root = Some(Link(heads.finalize().into()));
+                check_totals(store, cut, &mut report).await?;
                 return Ok(report);
             }
         }
@@ -208,11 +223,11 @@ async fn check_lots(
         .read(move |tx| {
             let (mut count, mut lots) = (0_u64, 0_i128);
             match purse {
-                Purse::Held => return Ok((0, 0, 0)),
+                Purse::Held | Purse::Debt => return Ok((0, 0, 0)),
                 Purse::Pending => {
                     let mut scan = Scan::prefix(&member).limit(PAGE);
                     loop {
-                        let page: Vec<((MemberId, OrderId), PendingLot)> = tx.scan(&PENDING_LOTS, &scan)?;
+                        let page: Vec<((MemberId, u128), PendingLot)> = tx.scan(&PENDING_LOTS, &scan)?;
                         count += page.len() as u64;
                         lots += page.iter().map(|(_, lot)| i128::from(lot.points.get())).sum::<i128>();
                         let Some((last, _)) = page.last() else { break };
@@ -236,8 +251,26 @@ async fn check_lots(
         })
         .await?;
     report.lots += count;
-    if purse != Purse::Held && lots != balance {
+    if matches!(purse, Purse::Pending | Purse::Active) && lots != balance {
         report.problem(format!("{member} {purse:?}: the lots sum to {lots}, the balance is {balance}"));
+    }
+    Ok(())
+}
+
+/// What is counted in all must be what lots and purses add up to. Where orders flow meanwhile, that cannot be told.
+async fn check_totals(store: &Store, cut: Seq, report: &mut LedgerReport) -> Result<(), StoreError> {
+    let counted = store.read(totals::read).await?;
+    let added = totals::recount(store).await?;
+    if store.read(|tx| Ok::<_, StoreError>(tx.seq())).await? != cut || counted == added {
+        return Ok(());
+    }
+    let keys: std::collections::BTreeSet<_> = counted.keys().chain(added.keys()).copied().collect();
+    for key in keys {
+        let (counted, added) = (counted.get(&key).copied().unwrap_or(0), added.get(&key).copied().unwrap_or(0));
+        if counted != added {
+            let (purse, hour) = key;
+            report.problem(format!("the total of purse {purse}, hour {hour} is {counted}, the members hold {added}"));
+        }
     }
     Ok(())
 }

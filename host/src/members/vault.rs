@@ -27,8 +27,10 @@ use chacha20poly1305::{
     XChaCha20Poly1305, XNonce,
     aead::{Aead as _, KeyInit as _, Payload},
 };
+use hmac::{Hmac, Mac as _};
 use jiff::Timestamp;
 use rustix::fs::{FlockOperation, flock};
+use sha2::Sha256;
 
 use super::erasures::{self, Erasure};
 use crate::{
@@ -132,6 +134,8 @@ pub struct Vault {
     path: PathBuf,
     file: File,
     wrapping: XChaCha20Poly1305,
+    /// Keys digests of what the deployment sealed.
+    digests: Hmac<Sha256>,
     state: Mutex<State>,
 }
 
@@ -170,6 +174,8 @@ impl Vault {
             Err(error) => return Err(io("lock")(error.into())),
         }
         let wrapping = XChaCha20Poly1305::new(&key_encryption_key.into());
+        let digests = Hmac::<Sha256>::new_from_slice(&key_encryption_key).expect("HMAC takes a key of any length");
+        let digests = digests.chain_update(b"galenic/own-digest");
         let content = fs::read(&path).map_err(io("read"))?;
         // What a creation that was cut short leaves: the beginning of a first slot, or one that never reached the disk.
         let zeros = content.iter().all(|&byte| byte == 0) && content.len() <= SLOT_BYTES;
@@ -182,7 +188,7 @@ impl Vault {
             return Err(VaultError::WrongKey { path });
         }
         let state = Mutex::new(State::load(&content));
-        Ok(Self { dir: data, path, file, wrapping, state })
+        Ok(Self { dir: data, path, file, wrapping, digests, state })
     }
 
     /// Adds the two keys of a new member; `keys` and `nonces` are random bytes, for the profile and then the statutory key.
@@ -272,6 +278,42 @@ impl Vault {
         let (nonce, body) = rest.split_first_chunk::<NONCE_BYTES>().ok_or(VaultError::Tampered)?;
         let payload = Payload { msg: body, aad: &sealed_data(member, class, associated) };
         cipher.decrypt(&XNonce::from(*nonce), payload).map_err(|_| VaultError::Tampered)
+    }
+
+    /// Seals what belongs to nobody, such as a code that was not given to anyone yet, under the deployment's own key.
+    ///
+    /// # Errors
+    ///
+    /// [`VaultError::Tampered`] if it cannot be sealed.
+    pub fn seal_own(
+        &self,
+        associated: &[u8],
+        plaintext: &[u8],
+        nonce: [u8; NONCE_BYTES],
+    ) -> Result<Vec<u8>, VaultError> {
+        let payload = Payload { msg: plaintext, aad: &own_data(associated) };
+        let body = self.wrapping.encrypt(&XNonce::from(nonce), payload).map_err(|_| VaultError::Tampered)?;
+        Ok([&[SEALED], nonce.as_slice(), body.as_slice()].concat())
+    }
+
+    /// Opens what [`Vault::seal_own`] made for the same place.
+    ///
+    /// # Errors
+    ///
+    /// [`VaultError::Tampered`].
+    pub fn open_own(&self, associated: &[u8], sealed: &[u8]) -> Result<Vec<u8>, VaultError> {
+        let Some((&SEALED, rest)) = sealed.split_first() else { return Err(VaultError::Tampered) };
+        let (nonce, body) = rest.split_first_chunk::<NONCE_BYTES>().ok_or(VaultError::Tampered)?;
+        let payload = Payload { msg: body, aad: &own_data(associated) };
+        self.wrapping.decrypt(&XNonce::from(*nonce), payload).map_err(|_| VaultError::Tampered)
+    }
+
+    /// A digest of something secret, by which it is found again; without the deployment's key nothing can be tried
+    /// against it.
+    pub fn digest_own(&self, associated: &[u8], plaintext: &[u8]) -> [u8; 32] {
+        let length = (associated.len() as u64).to_be_bytes();
+        let digest = self.digests.clone().chain_update(length).chain_update(associated).chain_update(plaintext);
+        digest.finalize().into_bytes().into()
     }
 
     /// Whether the member has, or had, such a key.
@@ -421,6 +463,11 @@ fn empty_slot(state: u8, member: MemberId, class: KeyClass) -> Slot {
 /// Binds a wrapped key to its place and owner: slots cannot be swapped.
 fn slot_data(number: u64, member: MemberId, class: KeyClass) -> Vec<u8> {
     [b"slot".as_slice(), &number.to_be_bytes(), &member.to_bits().to_be_bytes(), &[class.code()]].concat()
+}
+
+/// Tells what the deployment sealed from keys that it wrapped.
+fn own_data(associated: &[u8]) -> Vec<u8> {
+    [b"galenic/own\0".as_slice(), associated].concat()
 }
 
 /// Binds sealed data to its owner and place: rows cannot be swapped.

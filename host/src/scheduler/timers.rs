@@ -72,10 +72,16 @@ pub enum TimerKind {
     /// Make the next codes of an offer.
     #[n(31)]
     MakeCodes = 31,
+    /// Make the points of an activity spendable.
+    #[n(40)]
+    ActivateActivity = 40,
+    /// Give up a gift that was not handed over.
+    #[n(41)]
+    GiftHold = 41,
 }
 
 impl TimerKind {
-    const ALL: [Self; 15] = [
+    const ALL: [Self; 17] = [
         Self::UnpaidOrder,
         Self::ActivatePoints,
         Self::ExpirePoints,
@@ -91,6 +97,8 @@ impl TimerKind {
         Self::TierGift,
         Self::RevokeCoupons,
         Self::MakeCodes,
+        Self::ActivateActivity,
+        Self::GiftHold,
     ];
 
     /// The name that operators see.
@@ -111,6 +119,8 @@ impl TimerKind {
             Self::TierGift => "tier-gift",
             Self::RevokeCoupons => "revoke-coupons",
             Self::MakeCodes => "make-codes",
+            Self::ActivateActivity => "activate-activity",
+            Self::GiftHold => "gift-hold",
         }
     }
 }

@@ -277,6 +277,63 @@ fn issue_all(
     Ok(issued)
 }
 
+/// Issues the coupon that a member bought with points. The caller writes the member.
+///
+/// # Errors
+///
+/// [`Error::NotIssuable`], and those of the store.
+pub(super) fn issue_bought(
+    tx: &mut Tx<'_>,
+    member: &Member,
+    offer: OfferId,
+    id: CouponId,
+    now: Timestamp,
+    settings: &Settings,
+) -> Result<(), Error> {
+    let offer = offers::known_offer(tx, offer)?;
+    let coupon = Coupon {
+        id,
+        offer: offer.id,
+        member: member.id,
+        partner: member.partner,
+        external_id: None,
+        state: CouponState::Issued,
+        issued_at: now,
+        expires_at: expiry(&offer, now, settings),
+    };
+    put_issued(tx, &offer, &coupon, How::Assigned, settings)?;
+    Ok(events::append(tx, member.id, [What::CouponIssued(id)])?)
+}
+
+/// Puts a coupon into a member's hands that they had in an earlier programme. The caller writes the member.
+///
+/// # Errors
+///
+/// [`Error::NotIssuable`], and those of the store.
+pub(super) fn take_over(
+    tx: &mut Tx<'_>,
+    member: &Member,
+    offer: &Offer,
+    (id, external_id): (CouponId, &ExternalId),
+    expires_at: Option<Timestamp>,
+    now: Timestamp,
+    settings: &Settings,
+) -> Result<(), Error> {
+    let own = expiry(offer, now, settings);
+    let coupon = Coupon {
+        id,
+        offer: offer.id,
+        member: member.id,
+        partner: member.partner,
+        external_id: Some(external_id.clone()),
+        state: CouponState::Issued,
+        issued_at: now,
+        expires_at: expires_at.or(own),
+    };
+    put_issued(tx, offer, &coupon, How::Assigned, settings)?;
+    Ok(tx.put(&COUPONS_BY_EXTERNAL_ID, &(member.partner, external_id.as_str().to_owned()), &id)?)
+}
+
 /// Writes a coupon that a member is issued now, with its timers.
 fn put_issued(tx: &mut Tx<'_>, offer: &Offer, coupon: &Coupon, how: How, settings: &Settings) -> Result<(), Error> {
     let (id, member, now) = (coupon.id, coupon.member, coupon.issued_at);

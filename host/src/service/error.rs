@@ -11,7 +11,7 @@ use crate::{
         money::{Money, Overflow, Points},
         order::{OrderState, Quote},
     },
-    ids::{CouponId, OfferId, OrderId, QuoteId},
+    ids::{CouponId, GiftId, OfferId, OrderId, QuoteId, RedemptionId},
     ledger::LedgerError,
     members::vault::VaultError,
     pricing::{PricingError, refund::RefundError},
@@ -200,6 +200,24 @@ pub enum Error {
     /// Too many wrong codes were tried.
     #[error("too many wrong codes were tried: wait an hour")]
     TooManyGuesses,
+    /// The gift cannot be taken now.
+    #[error("gift {gift} cannot be taken: {why}")]
+    GiftNotAvailable {
+        /// The gift.
+        gift: GiftId,
+        /// For example `it is paused`.
+        why: &'static str,
+    },
+    /// The gift that was taken is not in a state that allows it.
+    #[error("redemption {redemption} cannot be {verb}: {why}")]
+    WrongRedemption {
+        /// What was taken.
+        redemption: RedemptionId,
+        /// For example `cancelled`.
+        verb: &'static str,
+        /// Why not.
+        why: &'static str,
+    },
     /// Shipped medicine comes back only for quality or fault.
     #[error("shipped medicine is refunded only for quality or fault: line {line}")]
     MedicineNotReturnable {
@@ -287,6 +305,8 @@ impl Error {
             Self::OwnApproval(_) => "own-approval",
             Self::CodeUsed => "code-used",
             Self::TooManyGuesses => "too-many-guesses",
+            Self::GiftNotAvailable { .. } => "gift-not-available",
+            Self::WrongRedemption { .. } => "wrong-redemption-state",
             Self::MedicineNotReturnable { .. } => "medicine-not-returnable",
             Self::Pricing(PricingError::TooManyPoints { .. }) => "points-above-limit",
             Self::Refund(RefundError::Overflow(_)) | Self::Pricing(PricingError::Overflow(_)) | Self::Overflow(_) => {
@@ -331,6 +351,8 @@ impl Error {
             | Self::NotIssuable { .. }
             | Self::OwnApproval(_)
             | Self::CodeUsed
+            | Self::GiftNotAvailable { .. }
+            | Self::WrongRedemption { .. }
             | Self::MedicineNotReturnable { .. }
             | Self::Store(StoreError::Exporting) => Nature::Conflict,
             Self::TooManyGuesses => Nature::TooMany,

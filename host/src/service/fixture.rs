@@ -148,6 +148,7 @@ fn services(dir: &TempDir, store: Store, beside: Beside, seed: u64) -> Services 
         order_holds: SignedDuration::from_mins(30),
         points_value_per_100: Money::new(100),
         points_most: BasisPoints::new(5_000),
+        clawback: crate::domain::points::Clawback::WithinBalance,
         coupons_per_quote: 20,
         orders: super::settings::OrderSettings::standard(),
         reach: super::settings::ReachSettings::standard(),

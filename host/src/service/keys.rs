@@ -107,6 +107,14 @@ scopes! {
     OffersApprove = 34, "offers:approve";
     /// Export codes, which are worth money.
     CodesRead = 35, "codes:read";
+    /// Report what members did.
+    ActivitiesWrite = 38, "activities:write";
+    /// Take gifts for points.
+    GiftsWrite = 39, "gifts:write";
+    /// Define gifts and upload the codes of partner services.
+    GiftsManage = 40, "gifts:manage";
+    /// Take members' points, tiers and coupons over from an earlier programme.
+    Takeover = 41, "takeover";
 }
 
 /// A name that no scope has.
@@ -149,7 +157,7 @@ pub struct Scopes(#[n(0)] u64);
 impl Scopes {
     /// Every scope there is.
     pub const ALL: Self = {
-        let (mut bits, mut at) = (0, 0);
+        let (mut bits, mut at) = (0_u64, 0);
         while at < Scope::ALL.len() {
             bits |= 1 << Scope::ALL[at] as u64;
             at += 1;

@@ -3,6 +3,7 @@
 //! Every use case is a method of [`Services`]. It reads the clock once, loads one snapshot, asks the plugins outside any
 //! transaction, and commits one decision in one transaction with its idempotency record. Nothing here knows HTTP.
 
+pub mod activities;
 pub mod bonuses;
 mod check;
 pub mod coupons;
@@ -10,9 +11,11 @@ pub mod error;
 mod facts;
 #[cfg(test)]
 pub(crate) mod fixture;
+pub mod gifts;
 mod health;
 pub mod idempotency;
 pub mod keys;
+pub mod liability;
 pub mod members;
 pub mod offers;
 mod operate;
@@ -28,6 +31,7 @@ pub mod releases;
 pub mod rules;
 pub mod settings;
 pub mod tables;
+pub mod takeover;
 pub mod tiers;
 pub mod timers;
 pub mod verify;

@@ -5,6 +5,7 @@ use jiff::{SignedDuration, civil::time, tz::TimeZone};
 use crate::{
     domain::{
         money::{BasisPoints, Money},
+        points::Clawback,
         service_hours::ServiceHours,
     },
     reach::gate::QuietHours,
@@ -25,6 +26,8 @@ pub struct Settings {
     pub points_value_per_100: Money,
     /// The largest share of the goods' payable that points may cover.
     pub points_most: BasisPoints,
+    /// How far earned points are taken back when a refund undoes them.
+    pub clawback: Clawback,
     /// The most coupons of one member that a quote considers.
     pub coupons_per_quote: usize,
     /// How orders are checked and waited for.

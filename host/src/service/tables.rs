@@ -9,11 +9,14 @@ use super::{
     idempotency::Used,
     keys::{ApiKey, KeyHash, Partner},
     releases::{ActiveRelease, StoredModule, StoredRelease},
+    takeover::TakenOver,
     tiers::{ProgrammeRow, TierGift},
     timers::{OccasionRow, TierDigest},
 };
 use crate::{
     domain::{
+        activity::{ActivityDay, RecordedActivity},
+        gift::{Gift, Redemption, ServiceCode},
         member::{DayTotals, Member, Patient},
         money::Points,
         offer::{Coupon, Offer},
@@ -21,7 +24,10 @@ use crate::{
         prescription::Prescription,
         product::Product,
     },
-    ids::{CouponId, KeyId, MemberId, OfferId, OrderId, PartnerId, PatientId, PrescriptionId, ProductId, QuoteId},
+    ids::{
+        ActivityId, CouponId, GiftId, KeyId, MemberId, OfferId, OrderId, PartnerId, PatientId, PrescriptionId,
+        ProductId, QuoteId, RedemptionId,
+    },
     ledger::limits::Reservations,
     store::Table,
 };
@@ -38,6 +44,29 @@ pub const PROFILES: Table<MemberId, Vec<u8>> = Table::new(18, "profiles.v1");
 pub const PATIENTS: Table<(MemberId, PatientId), Patient> = Table::new(19, "patients.v1");
 /// A member's activity by day: days since 1970-01-01 in the deployment's zone.
 pub const DAY_TOTALS: Table<(MemberId, i32), DayTotals> = Table::new(20, "day-totals.v1");
+
+/// What members did, as partners reported it.
+pub const ACTIVITIES: Table<ActivityId, RecordedActivity> = Table::new(90, "activities.v1");
+/// Activities by what their partner calls them: partner, kind, external id.
+pub const ACTIVITIES_BY_EXTERNAL_ID: Table<(PartnerId, String, String), ActivityId> =
+    Table::new(91, "activities-by-external-id.v1");
+/// How often a member did one kind of thing on a day, and what it earned: days since 1970-01-01 in the deployment's zone.
+pub const ACTIVITY_DAYS: Table<(MemberId, i32, String), ActivityDay> = Table::new(92, "activity-days.v1");
+/// A member's activities, in the order they were reported.
+pub const ACTIVITIES_OF_MEMBER: Table<(MemberId, ActivityId), ()> = Table::new(93, "activities-of-member.v1");
+
+/// What points buy.
+pub const GIFTS: Table<GiftId, Gift> = Table::new(55, "gifts.v1");
+/// Gifts by what operators call them.
+pub const GIFTS_BY_CODE: Table<String, GiftId> = Table::new(56, "gifts-by-code.v1");
+/// Gifts that members took.
+pub const REDEMPTIONS: Table<RedemptionId, Redemption> = Table::new(58, "redemptions.v1");
+/// A member's gifts, in the order they were taken.
+pub const REDEMPTIONS_OF_MEMBER: Table<(MemberId, RedemptionId), ()> = Table::new(59, "redemptions-of-member.v1");
+/// Codes of partner services: of a gift, whether a member has it, a keyed digest of the code.
+pub const SERVICE_CODES: Table<(GiftId, bool, [u8; 16]), ServiceCode> = Table::new(94, "service-codes.v1");
+/// What was taken over from an earlier programme: partner, what it is (0 points, 1 tiers), external id.
+pub const TAKEN_OVER: Table<(PartnerId, u8, String), TakenOver> = Table::new(95, "taken-over.v1");
 
 /// A member's birthday (0) and the day they joined (1): when it comes next. Personal: erasing a member deletes both.
 pub const OCCASIONS: Table<(MemberId, u8), OccasionRow> = Table::new(135, "occasions.v1");

@@ -23,7 +23,7 @@ pub(super) mod zones;
 use jiff::Timestamp;
 
 use super::{
-    Error, Services, Settings, coupons, order, prescriptions,
+    Error, Services, Settings, activities, coupons, order, prescriptions,
     tables::{MEMBERS, PLACED_QUOTES, QUOTES},
     tiers::{gifts, keep},
 };
@@ -133,6 +133,8 @@ fn fire(
         TimerKind::TierGift => gifts::give(tx, MemberId::from_bits(key.subject), now, settings, first_coupon),
         TimerKind::UnpaidOrder => order::cancel_unpaid(tx, Id::from_bits(key.subject), now),
         TimerKind::ActivatePoints => order::activate_points(tx, Id::from_bits(key.subject), now, settings).map(drop),
+        TimerKind::ActivateActivity => activities::activate(tx, Id::from_bits(key.subject), now, settings),
+        TimerKind::GiftHold => super::gifts::give_up(tx, Id::from_bits(key.subject), now),
         TimerKind::ExpirePoints => expire_points(tx, MemberId::from_bits(key.subject), now),
         TimerKind::ExpireCoupon => order::expire_coupon(tx, Id::from_bits(key.subject)),
         TimerKind::NoticeCoupon => notice::coupon(tx, Id::from_bits(key.subject), now, settings),

@@ -13,7 +13,11 @@ use super::tables::{
     ORDERS_BY_EXTERNAL_ID, ORDERS_OF_MEMBER, PARTNERS, PATIENTS, PLACED_QUOTES, POINTS_NOTICES, PRODUCTS,
     PRODUCTS_BY_EXTERNAL_ID, PROFILES, QUOTES, RELEASES, RESERVATIONS, REVOCATIONS, TIER_DIGESTS, TRIGGERED_OFFERS,
 };
-use super::tables::{PAPERS, PRESCRIPTIONS, PRESCRIPTIONS_BY_EXTERNAL_ID, PRESCRIPTIONS_OF_PATIENT, REVIEW_QUEUE};
+use super::tables::{
+    ACTIVITIES, ACTIVITIES_BY_EXTERNAL_ID, ACTIVITIES_OF_MEMBER, ACTIVITY_DAYS, GIFTS, GIFTS_BY_CODE, PAPERS,
+    PRESCRIPTIONS, PRESCRIPTIONS_BY_EXTERNAL_ID, PRESCRIPTIONS_OF_PATIENT, REDEMPTIONS, REDEMPTIONS_OF_MEMBER,
+    REVIEW_QUEUE, SERVICE_CODES, TAKEN_OVER,
+};
 use super::tables::{TIER_GIFTS, TIER_PROGRAMMES, TIER_TOLD};
 use super::tiers::GiftState;
 use crate::{
@@ -23,8 +27,8 @@ use crate::{
         prescription::PrescriptionState,
     },
     events::{self, CURSORS, EVENTS},
-    ids::{CouponId, Id as _, MemberId, OfferId, OrderId, PrescriptionId},
-    ledger::tables::{BALANCES, COUNTERS, ENTRIES, LOTS, OFFER_TAKEN, PENDING_LOTS},
+    ids::{ActivityId, CouponId, Id as _, MemberId, OfferId, OrderId, PrescriptionId, RedemptionId},
+    ledger::tables::{BALANCES, COUNTERS, ENTRIES, LOTS, OFFER_TAKEN, PENDING_LOTS, TOTALS},
     members::vault::{KeyClass, Vault},
     plugin::ModuleDigest,
     reach::tables as reach,
@@ -89,6 +93,8 @@ pub async fn references(store: &Store, vault: Option<&Arc<Vault>>) -> Result<Ref
     prescriptions(store, &mut report).await?;
     deployment(store, &mut report).await?;
     books(store, &mut report).await?;
+    activities(store, &mut report).await?;
+    gifts(store, &mut report).await?;
     time(store, &mut report).await?;
     touches(store, &mut report).await?;
     consents(store, &mut report).await?;
@@ -436,6 +442,8 @@ fn timer_refers(tx: &mut Tx<'_>, key: &TimerKey, problems: &mut Problems) -> Res
         TimerKind::RevokeCoupons | TimerKind::MakeCodes => {
             must_have(tx, &OFFERS, &OfferId::from_bits(key.subject), who, problems)
         }
+        TimerKind::ActivateActivity => must_have(tx, &ACTIVITIES, &ActivityId::from_bits(key.subject), who, problems),
+        TimerKind::GiftHold => must_have(tx, &REDEMPTIONS, &RedemptionId::from_bits(key.subject), who, problems),
         TimerKind::ExpireCoupon | TimerKind::NoticeCoupon => {
             must_have(tx, &COUPONS, &CouponId::from_bits(key.subject), who, problems)
         }
@@ -532,5 +540,66 @@ async fn books(store: &Store, report: &mut ReferencesReport) -> Result<(), Store
     })
     .await?;
     each(store, report, RESERVATIONS, |tx, order, _, problems| must_have(tx, &ORDERS, order, order, problems)).await?;
-    readable(store, report, COUNTERS).await
+    readable(store, report, COUNTERS).await?;
+    readable(store, report, TOTALS).await
+}
+
+/// What members did, and how often.
+async fn activities(store: &Store, report: &mut ReferencesReport) -> Result<(), StoreError> {
+    each(store, report, ACTIVITIES, |tx, id, activity, problems| {
+        must_have(tx, &MEMBERS, &activity.member, id, problems)?;
+        must_have(tx, &ACTIVITIES_OF_MEMBER, &(activity.member, *id), id, problems)?;
+        let external = activity.external_id.as_str().to_owned();
+        let key = (activity.partner, activity.kind.as_str().to_owned(), external);
+        must_be(tx, &ACTIVITIES_BY_EXTERNAL_ID, &key, id, id, problems)
+    })
+    .await?;
+    each(store, report, ACTIVITIES_BY_EXTERNAL_ID, |tx, _, id, problems| must_have(tx, &ACTIVITIES, id, id, problems))
+        .await?;
+    each(store, report, ACTIVITIES_OF_MEMBER, |tx, (_, id), (), problems| must_have(tx, &ACTIVITIES, id, id, problems))
+        .await?;
+    each(store, report, ACTIVITY_DAYS, |tx, (member, ..), _, problems| {
+        must_have(tx, &MEMBERS, member, member, problems)
+    })
+    .await
+}
+
+/// What points buy, who took it, and what was brought along from an earlier programme.
+async fn gifts(store: &Store, report: &mut ReferencesReport) -> Result<(), StoreError> {
+    each(store, report, GIFTS, |tx, id, gift, problems| {
+        must_be(tx, &GIFTS_BY_CODE, &gift.code.as_str().to_owned(), id, id, problems)
+    })
+    .await?;
+    each(store, report, GIFTS_BY_CODE, |tx, _, id, problems| must_have(tx, &GIFTS, id, id, problems)).await?;
+    each(store, report, REDEMPTIONS, |tx, id, redemption, problems| {
+        must_have(tx, &GIFTS, &redemption.gift, id, problems)?;
+        must_have(tx, &MEMBERS, &redemption.member, id, problems)?;
+        must_have(tx, &REDEMPTIONS_OF_MEMBER, &(redemption.member, *id), id, problems)?;
+        match redemption.coupon {
+            Some(coupon) => must_have(tx, &COUPONS, &coupon, id, problems),
+            None => Ok(()),
+        }
+    })
+    .await?;
+    each(store, report, REDEMPTIONS_OF_MEMBER, |tx, (_, id), (), problems| {
+        must_have(tx, &REDEMPTIONS, id, id, problems)
+    })
+    .await?;
+    each(store, report, SERVICE_CODES, |tx, (gift, taken, _), code, problems| {
+        must_have(tx, &GIFTS, gift, gift, problems)?;
+        match code.redemption {
+            Some(id) => must_have(tx, &REDEMPTIONS, &id, id, problems)?,
+            None if *taken => problems.push(format!("a code of {gift} is taken by nobody")),
+            None => {}
+        }
+        if code.sealed.is_some() == *taken {
+            problems.push(format!("a code of {gift} is both taken and free, or neither"));
+        }
+        Ok(())
+    })
+    .await?;
+    each(store, report, TAKEN_OVER, |tx, _, taken, problems| {
+        must_have(tx, &MEMBERS, &taken.member, taken.member, problems)
+    })
+    .await
 }

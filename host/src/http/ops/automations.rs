@@ -70,6 +70,7 @@ async fn list(
 /// `order-…` and `points-activated` `order`, `payable`; `tier-changed` `from`, `to`; `tier-at-risk` `tier`, `to`, `on`;
 /// `tier-renewal` `tier`, `on`; `tier-gift` `tier`, `points`; `points-expiring` `points`, `on`;
 /// `bonus-given` `points`;
+/// `activity-…` `points`; `gift-…` `gift`, `gift_en`, `points`;
 /// `birthday` `year`; `anniversary` `years`; `member-day` `on`; all others nothing. A move by a new tier rule asks for
 /// nothing.
 #[utoipa::path(

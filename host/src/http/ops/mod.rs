@@ -5,8 +5,10 @@ mod backups;
 mod bonuses;
 mod clock;
 mod codes;
+mod gifts;
 mod keys;
 mod launches;
+mod liability;
 mod modules;
 mod offers;
 mod prescriptions;
@@ -14,6 +16,7 @@ mod schedules;
 mod slots;
 mod status;
 mod suppressions;
+mod takeover;
 mod templates;
 mod tiers;
 mod touches;
@@ -42,4 +45,7 @@ pub(super) fn routes() -> OpenApiRouter<Api> {
         .merge(suppressions::routes())
         .merge(touches::routes())
         .merge(backups::routes())
+        .merge(liability::routes())
+        .merge(gifts::routes())
+        .merge(takeover::routes())
 }

@@ -1,7 +1,9 @@
 //! `/v1`: what partners call.
 
+mod activities;
 mod consents;
 mod coupons;
+mod gifts;
 mod members;
 mod orders;
 mod patients;
@@ -25,6 +27,8 @@ pub(super) fn routes() -> OpenApiRouter<Api> {
         .merge(points::routes())
         .merge(prescriptions::routes())
         .merge(tiers::routes())
+        .merge(activities::routes())
+        .merge(gifts::routes())
         .merge(products::routes())
         .merge(coupons::routes())
         .merge(quotes::routes())

@@ -4,8 +4,10 @@
 //! choices are those of the domain. A [`Show`] carries what a view needs beyond the value: the currency and the texts of
 //! reasons.
 
+mod gift;
 pub(crate) mod input;
 mod key;
+mod liability;
 pub(crate) mod limit;
 mod member;
 mod offer;
@@ -26,12 +28,14 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 pub(crate) use self::{
+    gift::{CodesAddedView, GiftView, RedemptionView},
     key::{KeyView, NewKeyView, PartnerView},
+    liability::{LiabilityView, liability_lines},
     member::{MemberView, ProfileView},
     offer::{CouponView, OfferView},
     order::{OrderView, QuoteView, ReleaseRefView},
     plugin::{ActiveView, ModuleView, ReleaseView, SlotView},
-    points::{BalancesView, EntryView},
+    points::{ActivityView, BalancesView, EntryView, STATEMENT_COLUMNS, statement_line},
     prescription::{PaperView, PatientView, PrescriptionView},
     product::{ImportedView, ProductView},
     reason::{Show, Texts},

@@ -4,10 +4,14 @@ use jiff::Timestamp;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::schema;
+use super::{ReleaseRefView, Show, reason::ReasonView, schema};
 use crate::{
-    domain::points::{Account, Balances, Cause, Entry},
-    ids::{OrderId, RefundId},
+    domain::{
+        activity::RecordedActivity,
+        member::ExternalId,
+        points::{Account, Balances, Entry, Purse, Subject},
+    },
+    ids::{ActivityId, DecisionId, KeyId, MemberId, OrderId, RedemptionId, RefundId},
     store::Row,
 };
 
@@ -19,8 +23,10 @@ pub(crate) struct BalancesView {
     pending: i64,
     /// Can be spent.
     active: i64,
-    /// Reserved by an unpaid order.
+    /// Reserved by an unpaid order or for a gift.
     held: i64,
+    /// Owed, where the programme claws back beyond the balance: what is earned later pays it first.
+    debt: i64,
 }
 
 /// One side of a posting.
@@ -46,6 +52,21 @@ pub(crate) struct EntryView {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>)]
     refund: Option<RefundId>,
+    /// The activity it is about.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
+    activity: Option<ActivityId>,
+    /// The gift it is about.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
+    redemption: Option<RedemptionId>,
+    /// Why it was corrected by hand.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<String>,
+    /// The API key that corrected it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
+    by: Option<KeyId>,
     /// The other side: a purse of the same member, or one of the programme's accounts.
     #[schema(example = "house:issued")]
     counterpart: String,
@@ -53,38 +74,122 @@ pub(crate) struct EntryView {
 
 impl From<Balances> for BalancesView {
     fn from(balances: Balances) -> Self {
-        Self { pending: balances.pending.get(), active: balances.active.get(), held: balances.held.get() }
+        let Balances { pending, active, held, debt } = balances;
+        Self { pending: pending.get(), active: active.get(), held: held.get(), debt: debt.get() }
     }
 }
 
 impl EntryView {
     /// The entry of this number.
     pub(crate) fn new(number: u64, row: Row<Entry>) -> Self {
-        let (cause, order, refund) = match row.value.cause {
-            Cause::Earned(order) => ("earned", Some(order), None),
-            Cause::Activated(order) => ("activated", Some(order), None),
-            Cause::Held(order) => ("held", Some(order), None),
-            Cause::Released(order) => ("released", Some(order), None),
-            Cause::Spent(order) => ("spent", Some(order), None),
-            Cause::Restored(refund) => ("restored", None, Some(refund)),
-            Cause::ClawedBack(refund) => ("clawed-back", None, Some(refund)),
-            Cause::Expired => ("expired", None, None),
-            Cause::Adjusted => ("adjusted", None, None),
-            Cause::Opening => ("opening", None, None),
-        };
-        let counterpart = match row.value.counterpart {
-            Account::Member(_, purse) => format!("member:{}", name(&purse)),
-            Account::House(house, _) => format!("house:{}", name(&house)),
-        };
-        Self {
+        let counterpart = counterpart(&row.value);
+        let Entry { amount, balance, cause, note, .. } = row.value;
+        let (by, reason) = note.map_or((None, None), |note| (Some(note.by), Some(note.why.to_string())));
+        let mut view = Self {
             number,
             at: row.at,
-            amount: row.value.amount.get(),
-            balance: row.value.balance.get(),
-            cause,
-            order,
-            refund,
+            amount: amount.get(),
+            balance: balance.get(),
+            cause: cause.name(),
+            order: None,
+            refund: None,
+            activity: None,
+            redemption: None,
+            reason,
+            by,
             counterpart,
+        };
+        match cause.subject() {
+            Some(Subject::Order(id)) => view.order = Some(id),
+            Some(Subject::Refund(id)) => view.refund = Some(id),
+            Some(Subject::Activity(id)) => view.activity = Some(id),
+            Some(Subject::Redemption(id)) => view.redemption = Some(id),
+            None => {}
+        }
+        view
+    }
+}
+
+/// The other side of an entry, by name.
+fn counterpart(entry: &Entry) -> String {
+    match entry.counterpart {
+        Account::Member(_, purse) => format!("member:{}", name(&purse)),
+        Account::House(house, _) => format!("house:{}", name(&house)),
+    }
+}
+
+/// The columns of a statement as CSV.
+pub(crate) const STATEMENT_COLUMNS: &str = "purse,number,at,amount,balance,cause,subject,counterpart,reason,by\n";
+
+/// A line of a statement as CSV: no field needs quotes.
+pub(crate) fn statement_line(purse: Purse, number: u64, row: &Row<Entry>) -> String {
+    let Entry { amount, balance, cause, note, .. } = &row.value;
+    let subject = match cause.subject() {
+        Some(Subject::Order(id)) => id.to_string(),
+        Some(Subject::Refund(id)) => id.to_string(),
+        Some(Subject::Activity(id)) => id.to_string(),
+        Some(Subject::Redemption(id)) => id.to_string(),
+        None => String::new(),
+    };
+    let (reason, by) = note.as_ref().map_or_else(Default::default, |note| (note.why.to_string(), note.by.to_string()));
+    let (purse, at, cause, counterpart) = (name(&purse), row.at, cause.name(), counterpart(&row.value));
+    format!("{purse},{number},{at},{amount},{balance},{cause},{subject},{counterpart},{reason},{by}\n")
+}
+
+/// Something that a member did, and what it earned.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Activity)]
+pub(crate) struct ActivityView {
+    #[schema(value_type = String)]
+    id: ActivityId,
+    #[schema(value_type = String)]
+    member: MemberId,
+    /// What it was.
+    #[schema(example = "check-in")]
+    kind: String,
+    /// What the partner calls it.
+    #[schema(value_type = String)]
+    external_id: ExternalId,
+    /// When it was done.
+    #[schema(value_type = String, format = DateTime)]
+    at: Timestamp,
+    /// When it was reported.
+    #[schema(value_type = String, format = DateTime)]
+    recorded_at: Timestamp,
+    /// What it earned.
+    points: i64,
+    /// From when that can be spent.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    active_at: Option<Timestamp>,
+    /// When it dies.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    expires_at: Option<Timestamp>,
+    /// Why it earned what it did.
+    reasons: Vec<ReasonView>,
+    /// The release that was asked.
+    release: ReleaseRefView,
+    /// The record of the decision.
+    #[schema(value_type = String)]
+    decision: DecisionId,
+}
+
+impl Show<'_> {
+    /// An activity.
+    pub(crate) fn activity(&self, activity: RecordedActivity) -> ActivityView {
+        let release = activity.release;
+        ActivityView {
+            id: activity.id,
+            member: activity.member,
+            kind: activity.kind.to_string(),
+            external_id: activity.external_id,
+            at: activity.at,
+            recorded_at: activity.recorded_at,
+            points: activity.points.get(),
+            active_at: activity.active_at,
+            expires_at: activity.expires_at,
+            reasons: self.reasons(activity.reasons, std::slice::from_ref(&release)),
+            release: release.into(),
+            decision: activity.decision,
         }
     }
 }

@@ -26,8 +26,8 @@ choices! {
     base: "standard" "list" "after-promotions" "after-coupons";
     consent_purpose: "health-data" "personalisation" "retargeting" "marketing" "device-readings" "third-party-sharing" "community" "guardian";
     coupon_state: "issued" "held" "redeemed" "expired" "revoked";
-    entry_cause: "earned" "activated" "held" "released" "spent" "restored" "clawed-back" "expired" "adjusted" "opening";
     falls: "now" "period-end";
+    entry_cause: "earned" "activated" "held" "released" "spent" "restored" "clawed-back" "expired" "adjusted" "opening" "debt-paid";
     funder: "platform" "brand" "pharmacy";
     job_state: "running" "done" "given-up";
     kind: "tier-rule" "earning-rule" "coupon-policy" "scorer" "content-guard" "channel";
@@ -42,14 +42,15 @@ choices! {
     payment_method: "wechat-pay" "alipay" "unionpay" "huabei" "cash-on-delivery";
     prescription_state: "under-review" "approved" "rejected" "expired";
     purpose: "general" "flash-sale" "group-buying" "marketing" "gift" "trial" "mission-reward" "points-gift";
-    purse: "pending" "active" "held";
+    purse: "pending" "active" "held" "debt";
+    redemption_state: "held" "redeemed" "cancelled";
     refund_cause: "change-of-mind" "quality" "fault";
     relation: "itself" "parent" "child" "spouse" "other";
     shelf: "buy-again" "discover";
     suppression_cause: "unsubscribed" "hard-bounce" "operator";
     valid_until: "end-of-day" "end-of-month";
     trigger: "registration" "birthday" "anniversary" "profile-completed" "event";
-    tier_cause: "registered" "paid" "refunded" "rule-change" "scheduled" "opening";
+    tier_cause: "registered" "paid" "refunded" "rule-change" "scheduled" "opening" "activity";
     touch_class: "transactional" "care" "content" "marketing";
 }
 
@@ -64,7 +65,7 @@ mod tests {
 
     use super::*;
     use crate::{
-        domain::{launch, limit, member, offer, order, points, prescription, product, programme, score, touch},
+        domain::{gift, launch, limit, member, offer, order, points, prescription, product, programme, score, touch},
         reach::{suppression::Cause, template::Approval},
     };
 
@@ -92,6 +93,7 @@ mod tests {
         check::<prescription::PrescriptionState>("prescription_state");
         check::<offer::Purpose>("purpose");
         check::<points::Purse>("purse");
+        check::<gift::RedemptionState>("redemption_state");
         check::<order::RefundCause>("refund_cause");
         check::<member::Relation>("relation");
         check::<score::Shelf>("shelf");

@@ -91,6 +91,9 @@ pub(crate) struct TotalsView {
     /// With members, reserved.
     #[schema(value_type = i64)]
     held: i128,
+    /// Owed by members after clawing back: zero or less.
+    #[schema(value_type = i64)]
+    debt: i128,
     /// Given for activities.
     #[schema(value_type = i64)]
     issued: i128,
@@ -113,8 +116,8 @@ pub(crate) struct TotalsView {
 
 impl From<Totals> for TotalsView {
     fn from(totals: Totals) -> Self {
-        let Totals { pending, active, held, issued, redeemed, expired, clawed_back, opening, adjusted } = totals;
-        Self { pending, active, held, issued, redeemed, expired, clawed_back, opening, adjusted }
+        let Totals { pending, active, held, debt, issued, redeemed, expired, clawed_back, opening, adjusted } = totals;
+        Self { pending, active, held, debt, issued, redeemed, expired, clawed_back, opening, adjusted }
     }
 }
 

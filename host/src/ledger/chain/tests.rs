@@ -8,13 +8,13 @@ use super::*;
 use crate::{
     domain::{
         money::Points,
-        points::{Cause, House, Purse},
+        points::{Cause, House, Note, Purse},
     },
-    ids::{Id as _, MemberId, OrderId},
+    ids::{Id as _, KeyId, MemberId, OrderId},
     ledger::{
         postings::{self, Balance},
         tables::{BALANCES, ENTRIES},
-        verify::verify,
+        verify::{verify, verify_until},
     },
     store::{Store, StoreError, Tx},
 };
@@ -39,6 +39,7 @@ fn entry() -> Entry {
         cause: Cause::Earned(OrderId::from_bits(3)),
         at: at(1_700_000_000_000),
         link: None,
+        note: None,
     }
 }
 
@@ -78,6 +79,12 @@ fn every_part_counts() {
         link(None, purse(), 0, &Entry { counterpart: purse(), ..entry() }),
         link(None, purse(), 0, &Entry { cause: Cause::Expired, ..entry() }),
         link(None, purse(), 0, &Entry { at: at(0), ..entry() }),
+        link(
+            None,
+            purse(),
+            0,
+            &Entry { note: Some(Note { by: KeyId::from_bits(1), why: "goodwill".into() }), ..entry() },
+        ),
     ];
     for (i, other) in others.iter().enumerate() {
         assert_ne!(*other, first, "{i}");
@@ -132,6 +139,8 @@ async fn an_untouched_chain_holds() {
     let more = store.run(at(9), |tx| postings::post(tx, issued(), purse(), Points::new(1), Cause::Expired));
     more.await.expect("posts");
     assert_ne!(verify(&store).await.expect("reads").root, report.root);
+    let then = verify_until(&store, report.seq).await.expect("reads");
+    assert_eq!((then.root, then.entries), (report.root, 10), "the root of a past commit stays");
     assert_eq!(problems_after(|_| Ok(())).await, Vec::<String>::new());
 }
 

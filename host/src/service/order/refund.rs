@@ -206,7 +206,15 @@ fn commit(tx: &mut Tx<'_>, change: &Change) -> Result<Order, Error> {
     let restored_before = Points::sum(order.refunds.iter().map(|refund| refund.points_restored))?;
     lots::restore(tx, member.id, change.id, &order.draws, restored_before, plan.points)?;
     expire_returned(tx, &order, change.now)?;
-    let taken = lots::claw_back(tx, member.id, order.id, change.id, change.claw_back, change.own_lot)?;
+    let taken = lots::claw_back(
+        tx,
+        member.id,
+        order.id,
+        change.id,
+        change.claw_back,
+        change.own_lot,
+        change.settings.clawback,
+    )?;
     if let Some(earning) = &mut order.earning {
         earning.clawed_back = earning.clawed_back.plus(change.claw_back)?;
     }

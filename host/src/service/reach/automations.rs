@@ -9,7 +9,7 @@ use super::touches::{SealedTouch, WantedTouch, ask};
 use crate::{
     domain::member::TierCause,
     events::{self, Consumer, Event, Position, What},
-    ids::{CouponId, OrderId, PrescriptionId},
+    ids::{CouponId, OrderId, PrescriptionId, RedemptionId},
     reach::{
         automation::Automation,
         tables::{AUTOMATIONS, TEMPLATES},
@@ -18,7 +18,7 @@ use crate::{
         Error, Services,
         check::Checks,
         order::rows,
-        tables::{COUPONS, OFFERS, PRESCRIPTIONS},
+        tables::{ACTIVITIES, COUPONS, GIFTS, OFFERS, PRESCRIPTIONS, REDEMPTIONS},
     },
     store::{Scan, StoreError, Tx},
 };
@@ -201,6 +201,12 @@ fn variables(tx: &mut Tx<'_>, what: &What, zone: &TimeZone) -> Result<Vec<(Strin
         | What::PointsExpired
         | What::OfferTripped(_)
         | What::ConsentChanged { .. } => Vec::new(),
+        What::ActivityRecorded(_, points) => vec![("points", points.get().to_string())],
+        What::ActivityActivated(id) => {
+            let points = tx.get(&ACTIVITIES, id)?.map_or(0, |activity| activity.points.get());
+            vec![("points", points.to_string())]
+        }
+        What::GiftTaken(id) | What::GiftRedeemed(id) | What::GiftCancelled(id) => gift(tx, *id)?,
     };
     Ok(told.into_iter().map(|(name, value)| (name.to_owned(), value)).collect())
 }
@@ -210,6 +216,13 @@ fn coupon(tx: &mut Tx<'_>, id: CouponId, zone: &TimeZone) -> Result<Vec<(&'stati
     let offer = tx.get(&OFFERS, &coupon.offer)?.ok_or_else(|| Error::unknown("offer", coupon.offer))?;
     let until = coupon.expires_at.map(|at| at.to_zoned(zone.clone()).date().to_string());
     Ok(vec![("offer", offer.name_zh_cn), ("offer_en", offer.name_en), ("expires_on", until.unwrap_or_default())])
+}
+
+fn gift(tx: &mut Tx<'_>, id: RedemptionId) -> Result<Vec<(&'static str, String)>, Error> {
+    let taken = tx.get(&REDEMPTIONS, &id)?.ok_or_else(|| Error::unknown("redemption", id))?;
+    let gift = tx.get(&GIFTS, &taken.gift)?.ok_or_else(|| Error::unknown("gift", taken.gift))?;
+    let points = taken.points.get().to_string();
+    Ok(vec![("gift", gift.name_zh_cn), ("gift_en", gift.name_en), ("points", points)])
 }
 
 fn order_told(tx: &mut Tx<'_>, id: OrderId) -> Result<Vec<(&'static str, String)>, Error> {

@@ -219,7 +219,7 @@ pub(super) fn settle(
 ) -> Result<Option<What>, Error> {
     let Judged { was, tier, raised, .. } = judged;
     keep::retime(tx, member, was.kept.as_ref(), tier.kept.as_ref(), now)?;
-    if *raised && matches!(tier.cause, TierCause::Paid | TierCause::Scheduled) {
+    if *raised && matches!(tier.cause, TierCause::Paid | TierCause::Scheduled | TierCause::Activity) {
         gifts::promise(tx, member, tier, order, now, settings)?;
     }
     let (from, to) = (was.code.to_string(), tier.code.to_string());

@@ -136,10 +136,13 @@ async fn points_say_once_that_they_die_soon() {
     let member = join(&fixture, None).await;
     let services = &fixture.services;
     for points in [70, 30] {
-        services.adjust_points(fixture.shop, fixture.once(), member, Points::new(points)).await.expect("grants");
+        services
+            .adjust_points(fixture.shop, fixture.once(), member, Points::new(points), "test")
+            .await
+            .expect("grants");
         fixture.wait(SignedDuration::from_hours(1));
     }
-    services.adjust_points(fixture.shop, fixture.once(), member, Points::new(-20)).await.expect("takes");
+    services.adjust_points(fixture.shop, fixture.once(), member, Points::new(-20), "test").await.expect("takes");
     for _ in 0..450 {
         run(&fixture).await;
         fixture.wait(SignedDuration::from_hours(24));
@@ -162,7 +165,10 @@ async fn a_clock_set_back_brings_no_notice_again() {
     let member = join(&fixture, None).await;
     let services = &fixture.services;
     let grant = async |points| {
-        services.adjust_points(fixture.shop, fixture.once(), member, Points::new(points)).await.expect("grants");
+        services
+            .adjust_points(fixture.shop, fixture.once(), member, Points::new(points), "test")
+            .await
+            .expect("grants");
     };
     let ten = define(&fixture, NewOffer { validity: Validity::Days(10), ..offer("ten", OfferClass::Coupon) }).await;
     let issue = IssueCoupon { offer: ten, member, external_id: None };
