@@ -11,7 +11,7 @@ use galenic::{
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value as Json, json};
 
-use crate::app::{TestApp, text};
+use crate::app::{TestApp, cart, cny, text};
 
 const DAY_HOURS: i64 = 24;
 
@@ -458,4 +458,92 @@ async fn c3_a_programme_is_checked_and_versioned() {
     let versions = app.operator.get("/ops/v1/tier-programme/versions").await.expect(200);
     let days: Vec<&Json> = versions["items"].as_array().expect("items").iter().map(|row| &row["grace_days"]).collect();
     assert_eq!(days, [&json!(1), &json!(2)]);
+}
+
+/// Does what a sample file says, call by call.
+async fn apply(app: &TestApp, sample: &str) {
+    let calls: Vec<Json> = serde_json::from_str(sample).expect("JSON");
+    for call in calls {
+        let method = text(&call["method"]).parse().expect("a method");
+        let reply = app.operator.send(app.operator.request(method, &text(&call["path"])).json(&call["body"])).await;
+        assert!(reply.status.is_success(), "{}: {:#}", call["path"], reply.json);
+    }
+}
+
+async fn benefits(app: &TestApp, member: &str) -> Json {
+    app.shop.get(&format!("/v1/members/{member}/benefits")).await.expect(200)
+}
+
+/// C1 as `host/deploy/tiers-c1.json` sets it up: gold takes 12 % off, doubles points always, and has its own service.
+#[tokio::test]
+async fn c1_is_set_up_from_its_sample() {
+    let app = TestApp::start().await;
+    apply(&app, include_str!("../../host/deploy/tiers-c1.json")).await;
+    app.product("v", 299_900).await;
+    let member = app.member("m-1").await;
+    assert_eq!(benefits(&app, &member).await["services"], json!([]));
+    bought(&app, &member, "v").await;
+    let shown = benefits(&app, &member).await;
+    assert_eq!((&shown["tier"]["code"], &shown["discount_basis_points"]), (&json!("gold"), &json!(1_200)));
+    assert_eq!(shown["points_multiplier_basis_points"], 20_000);
+    assert_eq!(shown["services"][0]["code"], "dedicated-service");
+    assert_eq!(shown["entitlements"][0]["code"], "silver-birthday-pill-box");
+}
+
+/// C3 as `host/deploy/tiers-c3.json` sets it up: one free delivery a month for regular, counted; silver from 200.
+#[tokio::test]
+async fn c3_is_set_up_from_its_sample_and_quotas_are_counted() {
+    let app = TestApp::start().await;
+    let config: Json = serde_json::from_str(include_str!("../../plugins/tier-composite/config.json")).expect("JSON");
+    release(&app, "tier-composite", config, json!({"tier_map": {"member": "regular", "bronze": "regular"}})).await;
+    apply(&app, include_str!("../../host/deploy/tiers-c3.json")).await;
+    app.product("v", 10_000).await;
+    let member = app.member("m-1").await;
+    let quota = async || benefits(&app, &member).await["entitlements"][0]["quotas"][0].clone();
+    let expect = |used: i64, resets_at: &str| json!({"measure": "uses", "period": "month", "most": 1, "used": used, "left": 1 - used, "resets_at": resets_at});
+    assert_eq!(quota().await, expect(0, "2026-03-31T16:00:00Z"));
+    let mut asked = cart(&member, &["v"]);
+    asked["delivery_fee"] = cny(600);
+    let quote = app.shop.post("/v1/quotes", asked.clone()).await.expect(201);
+    assert_eq!(quote["price"]["payable"], cny(10_000));
+    let order = app.shop.post("/v1/orders", json!({"quote": quote["id"]})).await.expect(201);
+    assert_eq!(quota().await, expect(1, "2026-03-31T16:00:00Z"));
+    app.pay(&order).await;
+    let second = app.shop.post("/v1/quotes", asked.clone()).await.expect(201);
+    assert_eq!(second["price"]["payable"], cny(10_600), "the month's one is used");
+    set(&app, "2026-03-31T16:00:00Z").await;
+    assert_eq!(quota().await, expect(0, "2026-04-30T16:00:00Z"));
+    // Silver: free from 200 after the tier's discount, as often as they like.
+    app.product("w", 60_000).await;
+    bought(&app, &member, "w").await;
+    let shown = benefits(&app, &member).await;
+    assert_eq!((&shown["tier"]["code"], &shown["entitlements"][0]["quotas"]), (&json!("silver"), &json!([])));
+    assert_eq!(app.shop.post("/v1/quotes", asked).await.expect(201)["price"]["payable"], cny(9_500 + 600), "95 < 200");
+}
+
+/// Born on 29 February: on the 28th in common years. February is the birthday month, and gold's double is no fourfold.
+#[tokio::test]
+async fn r3_the_birthday_double_is_inherited_and_does_not_multiply() {
+    let app = TestApp::start().await;
+    let born = json!({"external_id": "m-1", "profile": {"birthday": "1988-02-29"}});
+    let member = text(&app.shop.post("/v1/members", born).await.expect(201)["id"]);
+    app.product("v", 299_900).await;
+    bought(&app, &member, "v").await;
+    assert_eq!(tier(&app, &member).await, "gold");
+    app.product("w", 10_000).await;
+    for (at, goods) in [("2026-06-01T00:00:00Z", 88), ("2027-02-10T00:00:00Z", 88), ("2028-02-29T00:00:00Z", 88)] {
+        set(&app, at).await;
+        let order = app.order(&member, &["w"]).await;
+        let paid = app.pay(&order).await;
+        assert_eq!(
+            (&paid["price"]["payable"], &paid["earning"]["points"]),
+            (&cny(goods * 100), &json!(goods * 2)),
+            "{at}"
+        );
+    }
+    let birthdays = happened(&app, &member).await.into_iter().filter(|what| matches!(what, What::Birthday(_)));
+    assert_eq!(birthdays.count(), 1, "28 February 2027; 2028's is at nine");
+    set(&app, "2028-02-29T01:00:00Z").await;
+    let birthdays = happened(&app, &member).await.into_iter().filter(|what| matches!(what, What::Birthday(_)));
+    assert_eq!(birthdays.count(), 2);
 }

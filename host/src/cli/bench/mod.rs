@@ -1,11 +1,12 @@
-//! `galenic bench`: what a call, a swap, a paid order, a touch and a timer cost, each beside a baseline of the same minute.
+//! `galenic bench`: what a call, a swap, a paid order, a touch, a timer and a night of tiers cost, each beside a baseline of the same minute.
 //!
-//! Writes `touches.json`, `plugins.json`, `orders.json`, `backup.json` and `timers.json`: lists of `name`, `value`,
+//! Writes `touches.json`, `plugins.json`, `orders.json`, `backup.json`, `timers.json` and `tiers.json`: lists of `name`, `value`,
 //! `unit`, `baseline`, `ratio`. The baseline stands in the same unit; the ratio is value by baseline.
 
 mod backup;
 mod orders;
 mod plugins;
+mod tiers;
 mod timers;
 mod touches;
 
@@ -37,8 +38,11 @@ pub(super) struct BenchArgs {
     /// Touches that are due at once.
     #[arg(long, value_name = "N", default_value_t = 10_000, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     touches: u32,
+    /// Members whose tiers a night judges again.
+    #[arg(long, value_name = "N", default_value_t = 100_000, value_parser = clap::value_parser!(u32).range(1_000..=10_000_000))]
+    members: u32,
     /// Measures one of them alone.
-    #[arg(long, value_name = "WHAT", value_parser = ["touches", "plugins", "orders", "backup", "timers"])]
+    #[arg(long, value_name = "WHAT", value_parser = ["touches", "plugins", "orders", "backup", "timers", "tiers"])]
     only: Option<String>,
 }
 
@@ -81,6 +85,9 @@ pub(super) async fn run(args: BenchArgs) -> anyhow::Result<ExitCode> {
     }
     if wanted("timers") {
         write(&args.out, "timers", &timers::measure(args.timers).await?)?;
+    }
+    if wanted("tiers") {
+        write(&args.out, "tiers", &tiers::measure(args.members).await?)?;
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -41,7 +41,7 @@ pub(crate) use self::{
     reason::{Show, Texts},
     recommendation::RecommendationsView,
     status::{LedgerView, StatsView, VerifiedView},
-    tier::{EvaluationView, ProgrammeView, ServiceView, StandingView},
+    tier::{BenefitsView, EvaluationView, ProgrammeView, ServiceView, StandingView},
     touch::{
         AskedView, ConsentView, ConsentsView, RenderedView, SuppressedAddressView, SuppressedMemberView, TemplateView,
         TotalsView, TouchView, VariantView,

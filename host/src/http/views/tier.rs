@@ -13,13 +13,15 @@ use super::{
 };
 use crate::{
     domain::{
+        limit::Measure,
         member::{KeptTier, TierCause},
         money::Money,
+        offer::{OfferClass, OfferState},
         programme::{Evaluation, Falls, Service, TierTerms},
         rule::{Parameter, Tier},
     },
     ids::OfferId,
-    service::tiers::{ProgrammeRow, Standing, Target},
+    service::tiers::{Benefits, Entitlement, ProgrammeRow, Quota, Standing, Target},
 };
 
 /// When a tier is confirmed or lost.
@@ -210,6 +212,97 @@ struct TargetView {
     by: Option<Date>,
     /// For people.
     text: TextView,
+}
+
+/// What a member's tier brings today.
+#[derive(Serialize, ToSchema)]
+#[schema(as = TierBenefits)]
+pub(crate) struct BenefitsView {
+    tier: TierNameView,
+    /// Off the list price; 10 000 is all of it.
+    discount_basis_points: u32,
+    /// Times the plain points; 10 000 is once. Of several the highest holds, they do not multiply.
+    points_multiplier_basis_points: u32,
+    /// The same in the birthday month.
+    birthday_points_multiplier_basis_points: u32,
+    /// Offers for members of the tier; their own terms say on what they may be used.
+    entitlements: Vec<EntitlementView>,
+    /// Benefits that are no money.
+    services: Vec<ServiceView>,
+}
+
+/// An offer for members of the tier.
+#[derive(Serialize, ToSchema)]
+#[schema(as = TierEntitlement)]
+struct EntitlementView {
+    #[schema(value_type = String)]
+    offer: OfferId,
+    code: String,
+    name_zh_cn: String,
+    name_en: String,
+    #[schema(schema_with = schema::offer_class)]
+    class: OfferClass,
+    #[schema(schema_with = schema::offer_state)]
+    state: OfferState,
+    /// How much of it the member may have; empty where there is no limit.
+    quotas: Vec<QuotaView>,
+}
+
+/// How much of an offer a member may have.
+#[derive(Serialize, ToSchema)]
+#[schema(as = TierQuota)]
+struct QuotaView {
+    /// What is counted: `uses` (orders), `amount` (minor units) or `issues` (coupons).
+    measure: &'static str,
+    #[schema(schema_with = schema::limit_period)]
+    period: crate::domain::limit::Period,
+    /// The most in one period.
+    most: i64,
+    /// In the period that runs.
+    used: i64,
+    left: i64,
+    /// When the next period begins; null where there is only one.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    resets_at: Option<Timestamp>,
+}
+
+impl From<Quota> for QuotaView {
+    fn from(Quota { limit, used, resets_at }: Quota) -> Self {
+        let measure = match limit.measure {
+            Measure::Uses => "uses",
+            Measure::Amount => "amount",
+            Measure::Issues => "issues",
+        };
+        let left = limit.most.saturating_sub(used).max(0);
+        Self { measure, period: limit.period, most: limit.most, used, left, resets_at }
+    }
+}
+
+impl From<Entitlement> for EntitlementView {
+    fn from(Entitlement { offer, quotas }: Entitlement) -> Self {
+        Self {
+            offer: offer.id,
+            code: offer.code.to_string(),
+            name_zh_cn: offer.name_zh_cn,
+            name_en: offer.name_en,
+            class: offer.class,
+            state: offer.state,
+            quotas: quotas.into_iter().map(QuotaView::from).collect(),
+        }
+    }
+}
+
+impl From<Benefits> for BenefitsView {
+    fn from(Benefits { tier, entitlements, services }: Benefits) -> Self {
+        Self {
+            discount_basis_points: tier.discount.get(),
+            points_multiplier_basis_points: tier.points_multiplier.get(),
+            birthday_points_multiplier_basis_points: tier.birthday_points_multiplier.get(),
+            tier: tier.into(),
+            entitlements: entitlements.into_iter().map(EntitlementView::from).collect(),
+            services: services.into_iter().map(ServiceView::from).collect(),
+        }
+    }
 }
 
 impl From<Tier> for TierNameView {

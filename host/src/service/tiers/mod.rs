@@ -3,15 +3,18 @@
 //!
 //! - `keep`: what a verdict makes of the tier that is held, and the timers of one that is kept for a while
 //! - `standing`: where a member stands, and what is missing
+//! - `benefits`: what a tier brings, and what is left of it
 //! - `gifts`: what reaching a tier brings, once per member, tier and period
 //!
 //! Asking the rule stands elsewhere: `order/tier.rs` for one member, `timers/tiers.rs` for all of them by night.
 
+mod benefits;
 pub(super) mod gifts;
 pub(super) mod keep;
 mod standing;
 
 pub use self::{
+    benefits::{Benefits, Entitlement, Quota},
     gifts::{GiftState, TierGift},
     standing::{Standing, Target},
 };
