@@ -1,0 +1,312 @@
+//! What a cart costs: the lower of member price and tier price, promotions, one coupon, points, delivery (rule R2).
+//!
+//! Pure arithmetic over plain values. Thresholds test the amount after the tier discount; all offers of one stage are
+//! judged on what the stage began with, and taken one after the other from what is left.
+
+use std::cmp::Reverse;
+
+use super::terms::{Day, Effect, Goods, Terms, WHOLE};
+
+/// One line of a cart.
+#[derive(Clone, Debug)]
+pub(crate) struct Line {
+    pub(crate) product: String,
+    pub(crate) category: String,
+    pub(crate) class: String,
+    pub(crate) quantity: i128,
+    pub(crate) unit: i128,
+    /// After the lower of member price and tier price.
+    pub(crate) base: i128,
+    /// What is still to be paid.
+    pub(crate) left: i128,
+    pub(crate) taken: Vec<Taken>,
+}
+
+/// An amount off a line or off the delivery fee.
+#[derive(Clone, Debug)]
+pub(crate) struct Taken {
+    pub(crate) by: By,
+    pub(crate) amount: i128,
+}
+
+/// What took it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum By {
+    Tier,
+    /// An offer by its code, and the coupon that was used.
+    Offer(String, Option<String>),
+    Points,
+}
+
+/// When in the order of things an offer counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Stage {
+    MemberPrice,
+    Promotion,
+    Coupon,
+    Delivery,
+}
+
+/// An offer as it may be applied to one cart.
+#[derive(Clone, Debug)]
+pub(crate) struct Candidate {
+    pub(crate) code: String,
+    pub(crate) stage: Stage,
+    pub(crate) terms: Terms,
+    pub(crate) priority: i64,
+    pub(crate) group: Option<String>,
+    /// The coupon, when it dies and its rank.
+    pub(crate) coupon: Option<(String, i64, String)>,
+}
+
+/// Everything a price depends on.
+#[derive(Clone, Debug)]
+pub(crate) struct Cart {
+    pub(crate) lines: Vec<Line>,
+    /// The tier's discount in basis points.
+    pub(crate) discount: i128,
+    pub(crate) day: Day,
+    pub(crate) candidates: Vec<Candidate>,
+    /// The coupon the member named.
+    pub(crate) named: Option<String>,
+    pub(crate) points: i128,
+    pub(crate) delivery_fee: i128,
+}
+
+/// What it costs.
+#[derive(Clone, Debug)]
+pub(crate) struct Price {
+    pub(crate) lines: Vec<Line>,
+    pub(crate) delivery_fee: i128,
+    pub(crate) delivery: Vec<Taken>,
+    pub(crate) points: i128,
+    pub(crate) points_max: i128,
+    /// Offers that were applied: code, coupon, amount.
+    pub(crate) applied: Vec<(String, Option<String>, i128)>,
+}
+
+impl Price {
+    /// Goods after everything, without delivery.
+    pub(crate) fn goods(&self) -> i128 {
+        self.lines.iter().map(|line| line.left).sum()
+    }
+
+    pub(crate) fn delivery_left(&self) -> i128 {
+        self.delivery_fee - self.delivery.iter().map(|taken| taken.amount).sum::<i128>()
+    }
+
+    pub(crate) fn payable(&self) -> i128 {
+        self.goods() + self.delivery_left()
+    }
+
+    /// The coupon it uses.
+    pub(crate) fn coupon(&self) -> Option<&String> {
+        self.applied.iter().find_map(|(_, coupon, _)| coupon.as_ref())
+    }
+}
+
+/// Prices a cart.
+pub(crate) fn price(cart: Cart) -> Price {
+    let mut applied = Vec::new();
+    let mut groups: Vec<String> = Vec::new();
+    let mut lines = cart.lines;
+    lower_of_tier_and_member_price(&mut lines, cart.discount, &cart.candidates, &cart.day, &mut applied);
+    for line in &mut lines {
+        line.base = line.left;
+    }
+    let of_stage = |stage| cart.candidates.iter().filter(move |candidate| candidate.stage == stage);
+    promote(&mut lines, of_stage(Stage::Promotion), &cart.day, &mut groups, &mut applied);
+    let coupons: Vec<&Candidate> = of_stage(Stage::Coupon).collect();
+    redeem(&mut lines, &coupons, cart.named.as_deref(), &cart.day, &mut groups, &mut applied);
+    let points_max = lines.iter().map(|line| line.left).sum::<i128>() / 2;
+    take(&mut lines, &[], cart.points, &By::Points);
+    let mut price = Price {
+        lines,
+        delivery_fee: cart.delivery_fee,
+        delivery: Vec::new(),
+        points: cart.points,
+        points_max,
+        applied,
+    };
+    let delivery: Vec<&Candidate> = of_stage(Stage::Delivery).collect();
+    deliver(&mut price, &delivery, &cart.day, &mut groups);
+    price
+}
+
+/// Per line the tier's discount, or a member price where one is lower.
+fn lower_of_tier_and_member_price(
+    lines: &mut [Line],
+    discount: i128,
+    candidates: &[Candidate],
+    day: &Day,
+    applied: &mut Vec<(String, Option<String>, i128)>,
+) {
+    for line in lines.iter_mut() {
+        line.left = line.unit * line.quantity;
+        line.base = line.left;
+    }
+    let untouched = lines.to_vec();
+    let mut best: Vec<(i128, By)> = lines.iter().map(|line| (line.left * discount / WHOLE, By::Tier)).collect();
+    let offers = candidates.iter().filter(|candidate| candidate.stage == Stage::MemberPrice);
+    for candidate in offers {
+        let Ok(Effect::PerLine(amounts)) = candidate.terms.judge(&goods(&untouched), 0, day) else { continue };
+        for (at, amount) in amounts {
+            if amount > best[at].0 {
+                best[at] = (amount, By::Offer(candidate.code.clone(), None));
+            }
+        }
+    }
+    for (line, (amount, by)) in lines.iter_mut().zip(best) {
+        if amount > 0 {
+            if let By::Offer(code, _) = &by {
+                add(applied, code, None, amount);
+            }
+            line.left -= amount;
+            line.taken.push(Taken { by, amount });
+        }
+    }
+}
+
+fn add(applied: &mut Vec<(String, Option<String>, i128)>, code: &str, coupon: Option<String>, amount: i128) {
+    match applied.iter_mut().find(|(known, with, _)| known == code && *with == coupon) {
+        Some(entry) => entry.2 += amount,
+        None => applied.push((code.to_owned(), coupon, amount)),
+    }
+}
+
+fn goods(lines: &[Line]) -> Vec<Goods<'_>> {
+    let view = |line: &'_ Line| (line.quantity, line.base, line.left);
+    lines
+        .iter()
+        .map(|line| {
+            let (quantity, base, left) = view(line);
+            Goods { product: &line.product, category: &line.category, quantity, base, left }
+        })
+        .collect()
+}
+
+/// What an effect would take off the goods in all, and how.
+fn total(effect: &Effect) -> i128 {
+    match effect {
+        Effect::Shared(amount, _) | Effect::Delivery(amount) => *amount,
+        Effect::PerLine(amounts) => amounts.iter().map(|(_, amount)| amount).sum(),
+    }
+}
+
+/// Takes what an effect says, as far as there is something left; how much it was.
+fn apply(lines: &mut [Line], effect: &Effect, by: &By) -> i128 {
+    let before: i128 = lines.iter().map(|line| line.left).sum();
+    match effect {
+        Effect::Shared(amount, scope) => take(lines, scope, *amount, by),
+        Effect::PerLine(amounts) => {
+            for (at, amount) in amounts {
+                let amount = (*amount).min(lines[*at].left);
+                take(lines, &[*at], amount, by);
+            }
+        }
+        Effect::Delivery(_) => {}
+    }
+    before - lines.iter().map(|line| line.left).sum::<i128>()
+}
+
+/// Shares an amount among lines by what they still cost, by largest remainder, ties to the earlier line.
+///
+/// An empty scope is all lines. Nothing goes below zero.
+fn take(lines: &mut [Line], scope: &[usize], amount: i128, by: &By) {
+    let scope: Vec<usize> = if scope.is_empty() { (0..lines.len()).collect() } else { scope.to_vec() };
+    let whole: i128 = scope.iter().map(|at| lines[*at].left).sum();
+    let amount = amount.min(whole);
+    if amount <= 0 {
+        return;
+    }
+    let mut shares: Vec<i128> = scope.iter().map(|at| lines[*at].left * amount / whole).collect();
+    let mut by_remainder: Vec<usize> = (0..scope.len()).collect();
+    by_remainder.sort_by_key(|at| Reverse(lines[scope[*at]].left * amount % whole));
+    let missing = amount - shares.iter().sum::<i128>();
+    for at in by_remainder.into_iter().take(usize::try_from(missing).expect("fewer than lines")) {
+        shares[at] += 1;
+    }
+    for (at, share) in scope.into_iter().zip(shares).filter(|(_, share)| *share > 0) {
+        lines[at].left -= share;
+        lines[at].taken.push(Taken { by: by.clone(), amount: share });
+    }
+}
+
+/// Whether one of the same group was applied before.
+fn excluded(groups: &[String], candidate: &Candidate) -> bool {
+    candidate.group.as_ref().is_some_and(|group| groups.contains(group))
+}
+
+/// Promotions: higher priority first, then the one that takes more, then by rank; of a group only the first.
+fn promote<'a>(
+    lines: &mut [Line],
+    candidates: impl Iterator<Item = &'a Candidate>,
+    day: &Day,
+    groups: &mut Vec<String>,
+    applied: &mut Vec<(String, Option<String>, i128)>,
+) {
+    let before = lines.to_vec();
+    let judged = candidates.filter_map(|one| Some((one, one.terms.judge(&goods(&before), 0, day).ok()?)));
+    let mut judged: Vec<(&Candidate, Effect)> = judged.collect();
+    judged.sort_by_key(|(one, effect)| Reverse((one.priority, total(effect))));
+    for (candidate, effect) in judged {
+        if excluded(groups, candidate) {
+            continue;
+        }
+        let taken = apply(lines, &effect, &By::Offer(candidate.code.clone(), None));
+        if taken > 0 {
+            groups.extend(candidate.group.clone());
+            applied.push((candidate.code.clone(), None, taken));
+        }
+    }
+}
+
+/// One coupon: the one the member named, else the largest saving, ties by earliest expiry, then by rank.
+fn redeem(
+    lines: &mut [Line],
+    candidates: &[&Candidate],
+    named: Option<&str>,
+    day: &Day,
+    groups: &mut Vec<String>,
+    applied: &mut Vec<(String, Option<String>, i128)>,
+) {
+    let left: i128 = lines.iter().map(|line| line.left).sum();
+    let mut judged = Vec::new();
+    for one in candidates {
+        let Some((coupon, expires, rank)) = &one.coupon else { continue };
+        if named.is_some_and(|named| named != coupon) || excluded(groups, one) {
+            continue;
+        }
+        let Ok(effect) = one.terms.judge(&goods(lines), 0, day) else { continue };
+        let saving = total(&effect).min(left);
+        judged.push((Reverse(saving), *expires, rank.clone(), *one, effect));
+    }
+    judged.sort_by_key(|(saving, expires, rank, ..)| (*saving, *expires, rank.clone()));
+    for (_, _, _, candidate, effect) in judged {
+        let coupon = candidate.coupon.as_ref().map(|(coupon, ..)| coupon.clone());
+        let taken = apply(lines, &effect, &By::Offer(candidate.code.clone(), coupon.clone()));
+        if taken > 0 {
+            groups.extend(candidate.group.clone());
+            applied.push((candidate.code.clone(), coupon, taken));
+            return;
+        }
+    }
+}
+
+/// What offers take off the delivery fee.
+fn deliver(price: &mut Price, candidates: &[&Candidate], day: &Day, groups: &mut Vec<String>) {
+    let fee = price.delivery_fee;
+    let judged =
+        candidates.iter().filter_map(|one| Some((*one, one.terms.judge(&goods(&price.lines), fee, day).ok()?)));
+    let mut judged: Vec<(&Candidate, Effect)> = judged.collect();
+    judged.sort_by_key(|(one, effect)| Reverse((one.priority, total(effect))));
+    for (candidate, effect) in judged {
+        let Effect::Delivery(amount) = effect else { continue };
+        let amount = amount.min(price.delivery_left());
+        if amount > 0 && !excluded(groups, candidate) {
+            groups.extend(candidate.group.clone());
+            price.delivery.push(Taken { by: By::Offer(candidate.code.clone(), None), amount });
+            price.applied.push((candidate.code.clone(), None, amount));
+        }
+    }
+}

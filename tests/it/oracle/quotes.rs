@@ -1,0 +1,169 @@
+//! Quotes: a price that holds for 15 minutes, unless the member or an offer it uses has moved.
+
+use serde_json::{Value as Json, json};
+
+use super::{
+    Answer, MINUTE, Oracle,
+    coupons::CouponState,
+    pricing::{self, Cart, Line, Price},
+    refused, shanghai,
+    terms::Day,
+    tiers, view,
+};
+
+/// What a price is asked for.
+#[derive(Clone, Debug)]
+pub(crate) struct Ask {
+    pub(crate) member: String,
+    pub(crate) lines: Vec<(String, i64)>,
+    pub(crate) coupon: Option<String>,
+    pub(crate) points: i64,
+    pub(crate) delivery_fee: i64,
+}
+
+/// A priced cart.
+#[derive(Clone, Debug)]
+pub(crate) struct Quote {
+    pub(crate) ask: Ask,
+    pub(crate) price: Price,
+    expires: i64,
+    revision: u64,
+    /// The offers it uses, as they were.
+    offers: Vec<(String, u64)>,
+    placed: bool,
+}
+
+impl Oracle {
+    /// Prices a cart and keeps the quote under this name.
+    pub(crate) fn quote(&mut self, name: &str, ask: &Ask) -> Answer {
+        self.quote_without(name, ask, &[])
+    }
+
+    /// The same without offers whose budgets were found to be gone.
+    fn quote_without(&mut self, name: &str, ask: &Ask, gone: &[String]) -> Answer {
+        let price = self.price(ask, gone)?;
+        let applied = price.applied.iter().map(|(code, ..)| (code.clone(), self.offers[code].revision));
+        let quote = Quote {
+            ask: ask.clone(),
+            expires: self.now + 15 * MINUTE,
+            revision: self.members[&ask.member].revision,
+            offers: applied.collect(),
+            price,
+            placed: false,
+        };
+        let shown = self.show(&quote);
+        self.quotes.insert(name.to_owned(), quote);
+        Ok(shown)
+    }
+
+    fn show(&self, quote: &Quote) -> Json {
+        let tier = &self.members[&quote.ask.member].tier;
+        json!({"member": quote.ask.member, "tier": tier, "price": view::price(&quote.price)})
+    }
+
+    fn price(&self, ask: &Ask, gone: &[String]) -> Result<Price, Vec<&'static str>> {
+        let member = &self.members[&ask.member];
+        let tier = tiers::named(&member.tier);
+        if let Some(coupon) = ask.coupon.as_ref().map(|name| &self.coupons[name]) {
+            if coupon.member != ask.member {
+                return refused("not-found");
+            }
+            if coupon.state != CouponState::Issued {
+                return refused("coupon-not-usable");
+            }
+        }
+        let day = Day {
+            of_month: shanghai(self.now).day(),
+            tier: member.tier.clone(),
+            paid_orders: self.paid_orders(&ask.member),
+            birthday_month: self.birthday_month(&ask.member),
+        };
+        let cart = Cart {
+            lines: ask.lines.iter().map(|(product, quantity)| self.line(product, *quantity)).collect(),
+            discount: tier.discount,
+            day,
+            candidates: self.candidates(&ask.member, gone),
+            named: ask.coupon.clone(),
+            points: ask.points.into(),
+            delivery_fee: ask.delivery_fee.into(),
+        };
+        let price = pricing::price(cart);
+        let mut problems = Vec::new();
+        if i128::from(ask.points) > price.points_max {
+            problems.push("points-above-limit");
+        }
+        if i128::from(ask.points) > member.wallet.active() {
+            problems.push("not-enough-points");
+        }
+        if problems.is_empty() { Ok(price) } else { Err(problems) }
+    }
+
+    fn line(&self, name: &str, quantity: i64) -> Line {
+        let product = &self.products[name];
+        Line {
+            product: name.to_owned(),
+            category: product.category.clone(),
+            class: product.class.clone(),
+            quantity: quantity.into(),
+            unit: product.price.into(),
+            base: 0,
+            left: 0,
+            taken: Vec::new(),
+        }
+    }
+
+    /// The same ask with what is left of the points and without a coupon that is gone: what a fresh quote is made of.
+    fn still_possible(&self, ask: &Ask) -> Ask {
+        let active = self.members[&ask.member].wallet.active();
+        let in_hand = |name: &String| self.coupons[name].state == CouponState::Issued;
+        let coupon = ask.coupon.clone().filter(in_hand);
+        Ask { points: ask.points.min(i64::try_from(active).expect("fits")), coupon, ..ask.clone() }
+    }
+
+    /// Whether a quote can be placed as it is; what it is, or why not. A quote that no longer holds is made anew, under
+    /// the name `fresh`, and shown beside the problem.
+    pub(crate) fn accept(&mut self, name: &str, fresh: &str) -> Result<Quote, Refusal> {
+        let quote = self.quotes[name].clone();
+        // What is past may have been swept.
+        if quote.expires <= self.now {
+            return Err(Refusal::Of(vec!["quote-expired", "quote-placed", "not-found"]));
+        }
+        if quote.placed {
+            return Err(Refusal::Of(vec!["quote-placed"]));
+        }
+        let offer_moved = |(code, revision): &(String, u64)| self.offers[code].revision != *revision;
+        let moved = self.members[&quote.ask.member].revision != quote.revision || quote.offers.iter().any(offer_moved);
+        let lost = |(code, _, needs): &&(String, Option<String>, i128)| {
+            let (uses, budget) = self.budget_left(code);
+            uses < 1 || budget < *needs
+        };
+        // Offers are reserved one after the other: the first whose budget is gone is dropped.
+        let gone = quote.price.applied.iter().find(lost).map(|one| one.0.clone());
+        let gone: Vec<String> = if moved { Vec::new() } else { gone.into_iter().collect() };
+        let short = self.short_of_stock(&quote.ask.lines);
+        if moved || !gone.is_empty() {
+            let again = self.quote_without(fresh, &self.still_possible(&quote.ask), &gone);
+            return Err(match again {
+                Ok(_) if short => {
+                    self.quotes.remove(fresh);
+                    Refusal::Of(vec!["quote-changed", "out-of-stock"])
+                }
+                Ok(fresh) => Refusal::Changed(fresh),
+                Err(codes) => Refusal::Of(codes),
+            });
+        }
+        if short {
+            return Err(Refusal::Of(vec!["out-of-stock"]));
+        }
+        self.quotes.get_mut(name).expect("the quote").placed = true;
+        Ok(quote)
+    }
+}
+
+/// Why an order is not placed.
+pub(crate) enum Refusal {
+    /// One of these.
+    Of(Vec<&'static str>),
+    /// `quote-changed`, with this quote.
+    Changed(Json),
+}
