@@ -141,11 +141,22 @@ async fn d1_every_wrong_limit_and_window_is_named() {
     offer["limits"] = json!([
         {"per": "all", "period": "ever", "uses": 5}, {"per": "member", "period": "day", "uses": 0},
         {"per": "member", "period": "day", "uses": 1}, {"per": "member", "period": "day", "issues": 1},
+        {"per": "all", "period": "hour", "uses": 1},
     ]);
+    offer["breaker"] = json!([{"per": "member", "period": "hour", "uses": 1}]);
     offer["windows"] = json!([{"weekdays": [8], "days": [1, 1], "from": "22:00", "to": "02:00"}]);
     let problem = app.operator.post("/ops/v1/offers", offer).await.refused(422, "invalid-request");
-    let expected =
-        ["/limits/0", "/limits/1", "/limits/2", "/limits/3", "/windows/0/weekdays", "/windows/0/days", "/windows/0/to"];
+    let expected = [
+        "/limits/0",
+        "/limits/1",
+        "/limits/2",
+        "/limits/3",
+        "/limits/4",
+        "/windows/0/weekdays",
+        "/windows/0/days",
+        "/windows/0/to",
+        "/breaker/0",
+    ];
     assert_eq!(pointers(problem), expected);
 }
 

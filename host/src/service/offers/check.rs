@@ -89,6 +89,8 @@ fn check_limits(checks: &mut Checks, new: &NewOffer) {
         checks.require(!new.limits[..at].iter().any(same), &pointer, "is the same limit as one before");
         let budget = (limit.whose, limit.period) == (Whose::All, Period::Ever) && limit.measure != Measure::Issues;
         checks.require(!budget, &pointer, "of all, for ever: say it as `budget_uses` or `budget_amount`");
+        let slow = !matches!(limit.period, Period::Hour | Period::Minute);
+        checks.require(slow, &pointer, "of an hour or a minute is a rate: say it as `breaker`");
         let coupons = limit.measure != Measure::Issues || new.class == OfferClass::Coupon;
         checks.require(coupons, &pointer, "counts coupons issued: this offer is of another class");
     }

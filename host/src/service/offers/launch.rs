@@ -5,7 +5,7 @@
 
 use jiff::Timestamp;
 
-use super::{DEFINE_TRIES, go_live, known_offer, live_number, unlist};
+use super::{DEFINE_TRIES, go_live, known_offer, lists::unlist, live_number};
 use crate::{
     domain::{
         fact::Value,

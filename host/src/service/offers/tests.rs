@@ -3,7 +3,10 @@ use serde_json::json;
 use super::*;
 use crate::{
     ids::Id as _,
-    service::fixture::{Fixture, offer},
+    service::{
+        fixture::{Fixture, offer},
+        tables::AUTOMATIC_OFFERS,
+    },
 };
 
 async fn define(fixture: &Fixture, new: NewOffer) -> Result<Offer, Error> {
