@@ -202,7 +202,10 @@ impl TestApp {
 
     /// Pays an order in full.
     pub(crate) async fn pay(&self, order: &Json) -> Json {
-        let payment = json!({"reference": "pay-1", "method": "wechat-pay", "amount": order["price"]["payable"]});
+        let payment = json!({
+            "reference": format!("pay-{}", text(&order["id"])), "method": "wechat-pay",
+            "amount": order["price"]["payable"],
+        });
         self.shop.post(&format!("/v1/orders/{}/payment", text(&order["id"])), payment).await.expect(200)
     }
 

@@ -15,6 +15,7 @@ mod offer_kinds;
 mod offers;
 mod operator;
 mod oracle;
+mod payments;
 mod points;
 mod prescriptions;
 mod program;

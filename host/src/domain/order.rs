@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     fact::Facts,
+    instalment::Instalments,
     member::{ExternalId, Revision},
     money::{Money, Points},
     offer::{FunderShare, OfferClass},
@@ -329,21 +330,70 @@ pub enum RefundCause {
     Fault,
 }
 
-/// Items of one line that were refunded.
+/// What was refunded of one line: items, or an amount and no items.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
 pub struct RefundedLine {
     /// Index into the order's lines.
     #[n(0)]
     pub line: u16,
-    /// Items.
+    /// Items; zero where an amount was asked.
     #[n(1)]
     pub quantity: u32,
-    /// Money paid back.
+    /// Money paid back, before what the refund was lowered by.
     #[n(2)]
     pub amount: Money,
     /// Points given back.
     #[n(3)]
     pub points: Points,
+}
+
+/// That refunds are lowered by what an offer gives, once less than an amount is left of the lines it lies on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
+pub struct Reprice {
+    /// Which offer.
+    #[n(0)]
+    pub offer: OfferId,
+    /// The lines' amount after the tier discount that keeps it.
+    #[n(1)]
+    pub below: Money,
+}
+
+/// A discount that was lost with a refund: from then on paid for the line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
+pub struct Repriced {
+    /// Of which offer.
+    #[n(0)]
+    pub offer: OfferId,
+    /// Index into the order's lines.
+    #[n(1)]
+    pub line: u16,
+    /// What the refund was lowered by.
+    #[n(2)]
+    pub amount: Money,
+}
+
+/// What funders got back of a line's discounts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
+pub struct DiscountBack {
+    /// Index into the order's lines.
+    #[n(0)]
+    pub line: u16,
+    /// The platform.
+    #[n(1)]
+    pub platform: Money,
+    /// The brand.
+    #[n(2)]
+    pub brand: Money,
+    /// The pharmacy.
+    #[n(3)]
+    pub pharmacy: Money,
+}
+
+impl DiscountBack {
+    /// Whether nobody got anything.
+    pub fn is_zero(&self) -> bool {
+        self.platform.is_zero() && self.brand.is_zero() && self.pharmacy.is_zero()
+    }
 }
 
 /// A refund of an order or of some of its lines.
@@ -379,6 +429,12 @@ pub struct Refund {
     /// The record of the decision on points and tier.
     #[n(9)]
     pub decision: DecisionId,
+    /// What funders got back.
+    #[cbor(n(10), default)]
+    pub discounts_back: Vec<DiscountBack>,
+    /// Discounts that were lost with it.
+    #[cbor(n(11), default)]
+    pub repriced: Vec<Repriced>,
 }
 
 /// An order from its commit to its end.
@@ -459,4 +515,13 @@ pub struct Order {
     /// The patient, where the member acts for another.
     #[n(24)]
     pub acting_for: Option<PatientId>,
+    /// Payments that came too late, as refunds to make.
+    #[cbor(n(25), default)]
+    pub refunds_due: Vec<RefundId>,
+    /// What a lost threshold costs, as the offers declared it when the order was placed.
+    #[cbor(n(26), default)]
+    pub reprices: Vec<Reprice>,
+    /// How it is paid in parts.
+    #[n(27)]
+    pub instalments: Option<Instalments>,
 }

@@ -133,6 +133,9 @@ pub enum What {
     /// Its time is over before all of it was bought.
     #[n(33)]
     PrescriptionExpired(#[n(0)] PrescriptionId),
+    /// A payment came for an order that was given up: it is to be paid back.
+    #[n(34)]
+    RefundDue(#[n(0)] OrderId, #[n(1)] RefundId),
     /// A tier is lost soon, unless the member qualifies again.
     #[n(60)]
     TierAtRisk {
@@ -207,7 +210,7 @@ pub enum What {
 
 impl What {
     /// Every name.
-    pub const NAMES: [&str; 35] = [
+    pub const NAMES: [&str; 36] = [
         "registered",
         "updated",
         "erased",
@@ -243,6 +246,7 @@ impl What {
         "gift-taken",
         "gift-redeemed",
         "gift-cancelled",
+        "refund-due",
     ];
 
     /// The name used in the API.
@@ -283,6 +287,7 @@ impl What {
             Self::GiftTaken(_) => 32,
             Self::GiftRedeemed(_) => 33,
             Self::GiftCancelled(_) => 34,
+            Self::RefundDue(..) => 35,
         };
         Self::NAMES[index]
     }

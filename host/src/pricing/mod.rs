@@ -16,6 +16,7 @@
 mod branch;
 mod draft;
 mod effect;
+pub mod funders;
 mod member_price;
 pub mod promotable;
 #[cfg(test)]

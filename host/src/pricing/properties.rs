@@ -365,7 +365,7 @@ proptest! {
             let left = order.priced.lines[line].quantity - refund::refunded_items(&order)[line];
             if left == 0 { continue }
             let index = u16::try_from(line).expect("few lines");
-            let plan = refund::plan(&order, &[(index, quantity.min(left))]).expect("plans");
+            let plan = refund::plan(&order, &[(index, refund::Part::Items(quantity.min(left)))]).expect("plans");
             prop_assert!(plan.amount >= Money::ZERO && plan.points >= Points::ZERO);
             prop_assert_eq!(plan.complete, refund::everything_left(&order) == [(index, quantity.min(left))]);
             money += plan.amount.get();
@@ -389,6 +389,8 @@ fn refunded(plan: refund::RefundPlan) -> crate::domain::order::Refund {
         points_clawed_back: Points::ZERO,
         points_short: Points::ZERO,
         decision: Id::from_bits(1),
+        discounts_back: Vec::new(),
+        repriced: plan.repriced,
     }
 }
 

@@ -397,12 +397,17 @@ fn r6_a_refund_pays_by_the_shares_of_the_commit() {
     let policy = |_: &CartSubject, _| shared(2_000, &[0, 1]);
     let order = order(walk(draft, &candidates(&threshold, &[]), &policy, 0).expect("prices").0);
     assert_eq!(order.priced.lines[0].allocations[0].amount, Money::new(1_429));
-    let plan = refund::plan(&order, &[(1, 1)]).expect("plans");
+    let plan = items(&order, &[(1, 1)]).expect("plans");
     assert_eq!(plan.amount, Money::new(5_429));
-    assert_eq!(refund::plan(&order, &[(2, 1)]), Err(RefundError::UnknownLine(2)));
-    assert_eq!(refund::plan(&order, &[(0, 2)]), Err(RefundError::TooMany { line: 0, asked: 2, left: 1 }));
-    assert_eq!(refund::plan(&order, &[(0, 1), (0, 1)]), Err(RefundError::LineTwice(0)));
+    assert_eq!(items(&order, &[(2, 1)]), Err(RefundError::UnknownLine(2)));
+    assert_eq!(items(&order, &[(0, 2)]), Err(RefundError::TooMany { line: 0, asked: 2, left: 1 }));
+    assert_eq!(items(&order, &[(0, 1), (0, 1)]), Err(RefundError::LineTwice(0)));
     assert_eq!(refund::plan(&order, &[]), Err(RefundError::Nothing));
+}
+
+fn items(order: &Order, items: &[(u16, u32)]) -> Result<refund::RefundPlan, RefundError> {
+    let parts: Vec<_> = items.iter().map(|(line, items)| (*line, refund::Part::Items(*items))).collect();
+    refund::plan(order, &parts)
 }
 
 pub(super) fn order(priced: Priced) -> Order {
@@ -433,5 +438,8 @@ pub(super) fn order(priced: Priced) -> Order {
         prescription_id: None,
         awaits_review: false,
         acting_for: None,
+        refunds_due: Vec::new(),
+        reprices: Vec::new(),
+        instalments: None,
     }
 }

@@ -103,6 +103,8 @@ scopes! {
     PrescriptionsWrite = 31, "prescriptions:write";
     /// Review prescriptions: read all of what was uploaded, approve and reject.
     PrescriptionsReview = 32, "prescriptions:review";
+    /// Read the books of a day, settle with funders, mark late payments as paid back.
+    Settle = 33, "settlement";
     /// Approve offers that others defined.
     OffersApprove = 34, "offers:approve";
     /// Export codes, which are worth money.

@@ -30,6 +30,7 @@ pub mod recommend;
 pub mod releases;
 pub mod rules;
 pub mod settings;
+pub mod settlement;
 pub mod tables;
 pub mod takeover;
 pub mod tiers;

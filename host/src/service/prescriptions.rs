@@ -4,10 +4,12 @@
 //! the row: it outlives the erasure of the profile, as the law wants. How orders consume a prescription is
 //! `order::prescription`'s.
 
+use std::sync::Arc;
+
 use jiff::Timestamp;
 
 use super::{
-    Caller, Done, Error, Idempotency, Page, PageRequest, Services,
+    Caller, Done, Error, Idempotency, Page, PageRequest, Services, Settings,
     check::Checks,
     members::{active_member, visible_member},
     order::prescription::decided,
@@ -172,7 +174,7 @@ impl Services {
             checks.text("/reason", reason, REASON_CHARS_MAX);
         }
         checks.finish()?;
-        let order_holds = self.settings.order_holds;
+        let settings = Arc::clone(&self.settings);
         let run = self.store.run(now, move |tx| {
             once.once(tx, |tx| {
                 let mut found = seen(tx, caller, id)?;
@@ -190,8 +192,7 @@ impl Services {
                     Some(_) => (PrescriptionState::Rejected, What::PrescriptionRejected(id)),
                 };
                 leave_queue(tx, &mut found, state)?;
-                let pays_until = now.checked_add(order_holds).ok();
-                decided(tx, &mut found, now, pays_until)?;
+                decided(tx, &mut found, now, &settings)?;
                 events::append(tx, found.member, [what])?;
                 Ok(found)
             })
@@ -298,14 +299,14 @@ fn leave_queue(tx: &mut Tx<'_>, found: &mut Prescription, state: PrescriptionSta
 /// # Errors
 ///
 /// Those of the ledger.
-pub(super) fn expire(tx: &mut Tx<'_>, id: PrescriptionId, now: Timestamp) -> Result<(), Error> {
+pub(super) fn expire(tx: &mut Tx<'_>, id: PrescriptionId, now: Timestamp, settings: &Settings) -> Result<(), Error> {
     let Some(mut found) = tx.get(&PRESCRIPTIONS, &id)? else { return Ok(()) };
     if !matches!(found.state, PrescriptionState::UnderReview | PrescriptionState::Approved) {
         return Ok(());
     }
     let unused = found.items.iter().any(|item| item.used < item.quantity) || found.waiting.is_some();
     leave_queue(tx, &mut found, PrescriptionState::Expired)?;
-    decided(tx, &mut found, now, None)?;
+    decided(tx, &mut found, now, settings)?;
     if unused {
         events::append(tx, found.member, [What::PrescriptionExpired(id)])?;
     }

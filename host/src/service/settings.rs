@@ -82,15 +82,31 @@ pub struct OrderSettings {
     pub review_within: SignedDuration,
     /// When people answer, in the deployment's zone.
     pub service_hours: ServiceHours,
+    /// How long an order with cash on delivery holds what it holds until it is shipped.
+    pub cash_ships_within: SignedDuration,
+    /// How long it may then stay unpaid before it counts as lost.
+    pub cash_due_within: SignedDuration,
+    /// The least that can be paid in instalments.
+    pub instalments_from: Money,
+    /// Whether the plan with interest is offered.
+    pub quarterly: bool,
+    /// Its interest of a month.
+    pub quarterly_rate: BasisPoints,
 }
 
 impl OrderSettings {
-    /// Three days; three hours of 9:00 to 21:00.
+    /// Three days; three hours of 9:00 to 21:00; cash on delivery ships in 7 days and is paid in 30 more;
+    /// instalments from 200.00, the plan with interest (3 % a month) off.
     pub fn standard() -> Self {
         Self {
             prescription_valid: SignedDuration::from_hours(72),
             review_within: SignedDuration::from_hours(3),
             service_hours: ServiceHours { from: time(9, 0, 0, 0), to: time(21, 0, 0, 0) },
+            cash_ships_within: SignedDuration::from_hours(7 * 24),
+            cash_due_within: SignedDuration::from_hours(30 * 24),
+            instalments_from: Money::new(20_000),
+            quarterly: false,
+            quarterly_rate: BasisPoints::new(300),
         }
     }
 }

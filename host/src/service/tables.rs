@@ -18,15 +18,16 @@ use crate::{
         activity::{ActivityDay, RecordedActivity},
         gift::{Gift, Redemption, ServiceCode},
         member::{DayTotals, Member, Patient},
-        money::Points,
+        money::{Money, Points},
         offer::{Coupon, Offer},
         order::{Order, Priced, Quote},
+        payment::{MoneyMove, RefundDue, SeenPayment},
         prescription::Prescription,
         product::Product,
     },
     ids::{
         ActivityId, CouponId, GiftId, KeyId, MemberId, OfferId, OrderId, PartnerId, PatientId, PrescriptionId,
-        ProductId, QuoteId, RedemptionId,
+        ProductId, QuoteId, RedemptionId, RefundId,
     },
     ledger::limits::Reservations,
     store::Table,
@@ -144,6 +145,19 @@ pub const PRESCRIPTIONS_OF_PATIENT: Table<(MemberId, PatientId, PrescriptionId),
 /// Prescriptions by what their partner calls them.
 pub const PRESCRIPTIONS_BY_EXTERNAL_ID: Table<(PartnerId, String), PrescriptionId> =
     Table::new(49, "prescriptions-by-external-id.v1");
+
+/// Payment references that were seen, by the partner whose order they paid.
+pub const PAYMENTS: Table<(PartnerId, String), SeenPayment> = Table::new(151, "payments.v1");
+/// Payments that came too late.
+pub const REFUNDS_DUE: Table<RefundId, RefundDue> = Table::new(152, "refunds-due.v1");
+/// Those of them that are not paid back yet.
+pub const OPEN_REFUNDS_DUE: Table<RefundId, ()> = Table::new(153, "open-refunds-due.v1");
+/// The books: money that moved, by day of the deployment's zone (days since 1970-01-01), time, the id of order or refund,
+/// and kind.
+pub const MONEY: Table<(i32, Timestamp, u128, u8), MoneyMove> = Table::new(154, "money.v1");
+
+/// Offers whose discount is lost with their threshold: the lines' amount after the tier discount that keeps it.
+pub const REPRICED_BELOW: Table<OfferId, Money> = Table::new(155, "repriced-below.v1");
 
 /// Answers by idempotency key.
 pub const IDEMPOTENCY: Table<(PartnerId, String), Used> = Table::new(64, "idempotency.v1");

@@ -141,7 +141,7 @@ fn fire(
         TimerKind::NoticePoints => {
             notice::points(tx, Id::from_bits(key.subject), timer.argument.unwrap_or(0), now, settings)
         }
-        TimerKind::PrescriptionExpires => prescriptions::expire(tx, Id::from_bits(key.subject), now),
+        TimerKind::PrescriptionExpires => prescriptions::expire(tx, Id::from_bits(key.subject), now, settings),
         TimerKind::MakeCodes => coupons::codes::step(tx, Id::from_bits(key.subject), timer.argument.unwrap_or(0), now),
         TimerKind::RevokeCoupons => coupons::revoke::step(tx, Id::from_bits(key.subject), now),
         TimerKind::Birthday | TimerKind::Anniversary => {

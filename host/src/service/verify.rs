@@ -14,9 +14,9 @@ use super::tables::{
     PRODUCTS_BY_EXTERNAL_ID, PROFILES, QUOTES, RELEASES, RESERVATIONS, REVOCATIONS, TIER_DIGESTS, TRIGGERED_OFFERS,
 };
 use super::tables::{
-    ACTIVITIES, ACTIVITIES_BY_EXTERNAL_ID, ACTIVITIES_OF_MEMBER, ACTIVITY_DAYS, GIFTS, GIFTS_BY_CODE, PAPERS,
-    PRESCRIPTIONS, PRESCRIPTIONS_BY_EXTERNAL_ID, PRESCRIPTIONS_OF_PATIENT, REDEMPTIONS, REDEMPTIONS_OF_MEMBER,
-    REVIEW_QUEUE, SERVICE_CODES, TAKEN_OVER,
+    ACTIVITIES, ACTIVITIES_BY_EXTERNAL_ID, ACTIVITIES_OF_MEMBER, ACTIVITY_DAYS, GIFTS, GIFTS_BY_CODE, MONEY,
+    OPEN_REFUNDS_DUE, PAPERS, PAYMENTS, PRESCRIPTIONS, PRESCRIPTIONS_BY_EXTERNAL_ID, PRESCRIPTIONS_OF_PATIENT,
+    REDEMPTIONS, REDEMPTIONS_OF_MEMBER, REFUNDS_DUE, REPRICED_BELOW, REVIEW_QUEUE, SERVICE_CODES, TAKEN_OVER,
 };
 use super::tables::{TIER_GIFTS, TIER_PROGRAMMES, TIER_TOLD};
 use super::tiers::GiftState;
@@ -358,6 +358,25 @@ async fn orders(store: &Store, report: &mut ReferencesReport) -> Result<(), Stor
     each(store, report, ORDERS_OF_MEMBER, |tx, (_, id), (), problems| must_have(tx, &ORDERS, id, id, problems)).await?;
     each(store, report, ORDERS_BY_EXTERNAL_ID, |tx, _, id, problems| must_have(tx, &ORDERS, id, id, problems)).await?;
     each(store, report, ORDER_PRICES, |tx, id, _, problems| must_have(tx, &ORDERS, id, id, problems)).await?;
+    each(store, report, PAYMENTS, |tx, _, seen, problems| {
+        must_have(tx, &ORDERS, &seen.order, seen.order, problems)?;
+        match &seen.late {
+            Some(late) => must_have(tx, &REFUNDS_DUE, late, seen.order, problems),
+            None => Ok(()),
+        }
+    })
+    .await?;
+    each(store, report, REFUNDS_DUE, |tx, id, due, problems| {
+        must_have(tx, &PAYMENTS, &(due.partner, due.reference.as_str().to_owned()), id, problems)?;
+        if tx.get(&OPEN_REFUNDS_DUE, id)?.is_some() == due.done.is_some() {
+            problems.push(format!("{id} is both open and done, or neither"));
+        }
+        must_have(tx, &ORDERS, &due.order, id, problems)
+    })
+    .await?;
+    each(store, report, OPEN_REFUNDS_DUE, |tx, id, (), problems| must_have(tx, &REFUNDS_DUE, id, id, problems)).await?;
+    each(store, report, MONEY, |tx, _, row, problems| must_have(tx, &ORDERS, &row.order, row.order, problems)).await?;
+    each(store, report, REPRICED_BELOW, |tx, id, _, problems| must_have(tx, &OFFERS, id, id, problems)).await?;
     readable(store, report, QUOTES).await?;
     each(store, report, PLACED_QUOTES, |tx, _, id, problems| must_have(tx, &ORDERS, id, id, problems)).await
 }

@@ -218,7 +218,7 @@ pub(super) async fn paid(
     let ask = PlaceOrder { quote: quote.id, external_id: None, cash_on_delivery: false };
     let order = services.place(caller, once("place"), ask).await?.value;
     let (reference, amount) = (format!("direct-{n}").parse()?, order.priced.payable);
-    let ask = PayOrder { reference, method: PaymentMethod::Alipay, amount };
+    let ask = PayOrder { reference, method: PaymentMethod::Alipay, amount, instalments: None };
     services.pay(caller, once("pay"), order.id, ask).await?;
     Ok(())
 }

@@ -69,7 +69,7 @@ pub(crate) mod needs {
         MembersRead MembersWrite CatalogueRead CatalogueWrite OffersRead OffersWrite CouponsRead CouponsWrite
         OrdersRead OrdersWrite PointsRead PointsWrite PluginsRead PluginsWrite KeysRead KeysWrite Operate MembersPersonal
         TouchesRead TouchesWrite ReachRead ReachWrite PrescriptionsRead PrescriptionsWrite PrescriptionsReview OffersApprove CodesRead
-        ActivitiesWrite GiftsWrite GiftsManage Takeover
+        ActivitiesWrite GiftsWrite GiftsManage Takeover Settle
     }
 }
 

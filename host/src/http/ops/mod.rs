@@ -10,8 +10,10 @@ mod keys;
 mod launches;
 mod liability;
 mod modules;
+mod money;
 mod offers;
 mod prescriptions;
+mod refund_policies;
 mod schedules;
 mod slots;
 mod status;
@@ -35,6 +37,8 @@ pub(super) fn routes() -> OpenApiRouter<Api> {
         .merge(launches::routes())
         .merge(codes::routes())
         .merge(modules::routes())
+        .merge(refund_policies::routes())
+        .merge(money::routes())
         .merge(slots::routes())
         .merge(keys::routes())
         .merge(status::routes())

@@ -1,12 +1,13 @@
 //! Orders: placed from a quote, paid, shipped, delivered, cancelled, refunded.
 
 use axum::extract::{OriginalUri, State};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use crate::{
     domain::{
+        instalment::InstalmentPlan,
         member::ExternalId,
         order::{Order, PaymentMethod, RefundCause},
     },
@@ -16,15 +17,16 @@ use crate::{
         problem::Problem,
         reply::{List, Reply},
         views::{
-            OrderView,
+            InstalmentsView, OrderView,
             input::{Fields, MoneyInput},
             schema,
         },
     },
     ids::{MemberId, OrderId, QuoteId},
+    pricing::refund::Part,
     service::{
         Done, Error,
-        order::{PayOrder, PlaceOrder, RefundOrder},
+        order::{PayInInstalments, PayOrder, PlaceOrder, RefundOrder},
     },
 };
 
@@ -35,8 +37,10 @@ pub(super) fn routes() -> OpenApiRouter<Api> {
         .routes(routes!(read_by_external_id))
         .routes(routes!(list_of_member))
         .routes(routes!(pay))
+        .routes(routes!(instalment_plans))
         .routes(routes!(ship))
         .routes(routes!(deliver))
+        .routes(routes!(fail_delivery))
         .routes(routes!(cancel))
         .routes(routes!(refund))
 }
@@ -67,6 +71,26 @@ struct PaymentBody {
     method: PaymentMethod,
     /// Exactly the order's payable.
     amount: MoneyInput,
+    /// Paid in parts: from 200.00, as the plans of the order say.
+    instalments: Option<InstalmentsBody>,
+}
+
+/// A plan of paying in parts. The schedule is computed and recorded; the money is lent by others.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+struct InstalmentsBody {
+    #[schema(schema_with = schema::instalment_plan)]
+    plan: InstalmentPlan,
+    /// The version of the text that the member agreed to; needed where there is interest.
+    consent: Option<String>,
+}
+
+/// The plans that an order may take.
+#[derive(Serialize, ToSchema)]
+#[schema(as = InstalmentPlans)]
+struct InstalmentPlansView {
+    /// As if it was paid now; none below 200.00 or with cash on delivery.
+    items: Vec<InstalmentsView>,
 }
 
 /// What comes back.
@@ -80,14 +104,17 @@ struct RefundBody {
     lines: Option<Vec<RefundLineBody>>,
 }
 
-/// Items of one line.
+/// What comes back of one line: items, or an amount and no items.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 struct RefundLineBody {
     /// Index into the order's lines.
     line: u16,
+    /// This or `amount`.
     #[schema(minimum = 1)]
-    quantity: u32,
+    quantity: Option<u32>,
+    /// This or `quantity`: money of the line that is paid back while its items stay.
+    amount: Option<MoneyInput>,
 }
 
 /// An order with its revision, for all that answer with one.
@@ -175,10 +202,13 @@ async fn list_of_member(
 }
 
 /// Records that an order was paid: the hold is captured, points are earned, the tier is judged anew.
+///
+/// The same reference once more changes nothing. A payment of a cancelled order is kept as a refund to make: the answer is
+/// the cancelled order, which names it in `refunds_due`.
 #[utoipa::path(
     post, path = "/v1/orders/{order}/payment", tag = "orders", security(("api_key" = ["orders:write"])),
     params(OnceHeader), request_body = PaymentBody,
-    responses((status = 200, body = OrderView), (status = 409, description = "wrong-order-state, amount-mismatch, prescription-under-review")),
+    responses((status = 200, body = OrderView), (status = 409, description = "wrong-order-state, amount-mismatch, already-exists, prescription-under-review")),
 )]
 async fn pay(
     State(api): State<Api>,
@@ -189,8 +219,24 @@ async fn pay(
     let mut fields = Fields::new(api.currency);
     let amount = fields.money("/amount", &body.amount);
     fields.finish()?;
-    let pay = PayOrder { reference: body.reference, method: body.method, amount };
+    let instalments = body.instalments.map(|parts| PayInInstalments { plan: parts.plan, consent: parts.consent });
+    let pay = PayOrder { reference: body.reference, method: body.method, amount, instalments };
     Ok(done(&api, api.services.pay(*caller, key, id, pay).await?))
+}
+
+/// Lists the plans that an order may take to be paid in parts, with their schedules as if it was paid now.
+#[utoipa::path(
+    get, path = "/v1/orders/{order}/instalment-plans", tag = "orders", security(("api_key" = ["orders:read"])),
+    responses((status = 200, body = InstalmentPlansView)),
+)]
+async fn instalment_plans(
+    State(api): State<Api>,
+    caller: Allowed<needs::OrdersRead>,
+    Path(id): Path<OrderId>,
+) -> Result<Reply<InstalmentPlansView>, Problem> {
+    let plans = api.services.instalment_plans(*caller, id).await?;
+    let items = plans.into_iter().map(|plan| api.show().instalments(plan)).collect();
+    Ok(Reply::ok(InstalmentPlansView { items }))
 }
 
 /// Records that an order left.
@@ -219,6 +265,21 @@ async fn deliver(
     Once { key, body: Empty, .. }: Once<Empty>,
 ) -> Result<Reply<OrderView>, Problem> {
     Ok(done(&api, api.services.deliver(*caller, key, id).await?))
+}
+
+/// Records that an order with cash on delivery could not be handed over or was not paid: the goods came back, and whatever
+/// it held goes back. Medicine is not sold again.
+#[utoipa::path(
+    post, path = "/v1/orders/{order}/delivery-failure", tag = "orders", security(("api_key" = ["orders:write"])),
+    params(OnceHeader), responses((status = 200, body = OrderView), (status = 409, description = "wrong-order-state")),
+)]
+async fn fail_delivery(
+    State(api): State<Api>,
+    caller: Allowed<needs::OrdersWrite>,
+    Path(id): Path<OrderId>,
+    Once { key, body: Empty, .. }: Once<Empty>,
+) -> Result<Reply<OrderView>, Problem> {
+    Ok(done(&api, api.services.fail_delivery(*caller, key, id).await?))
 }
 
 /// Gives an order up before it is paid: whatever it held goes back.
@@ -251,7 +312,17 @@ async fn refund(
     Path(id): Path<OrderId>,
     Once { key, body: Json(body), .. }: Once<Json<RefundBody>>,
 ) -> Result<Reply<OrderView>, Problem> {
-    let lines = body.lines.map(|lines| lines.iter().map(|line| (line.line, line.quantity)).collect());
+    let mut fields = Fields::new(api.currency);
+    let mut part = |(at, line): (usize, &RefundLineBody)| match (line.quantity, &line.amount) {
+        (Some(items), None) => (line.line, Part::Items(items)),
+        (None, Some(amount)) => (line.line, Part::Amount(fields.money(&format!("/lines/{at}/amount"), amount))),
+        _ => {
+            fields.wrong(format!("/lines/{at}"), "must have one of `quantity` and `amount`");
+            (line.line, Part::Items(0))
+        }
+    };
+    let lines = body.lines.as_ref().map(|lines| lines.iter().enumerate().map(&mut part).collect());
+    fields.finish()?;
     let refund = RefundOrder { cause: body.cause, lines };
     Ok(done(&api, api.services.refund(*caller, key, id, refund).await?))
 }

@@ -6,10 +6,12 @@
 
 mod gift;
 pub(crate) mod input;
+mod instalment;
 mod key;
 mod liability;
 pub(crate) mod limit;
 mod member;
+mod money;
 mod offer;
 mod order;
 pub(crate) mod plugin;
@@ -29,9 +31,11 @@ use utoipa::ToSchema;
 
 pub(crate) use self::{
     gift::{CodesAddedView, GiftView, RedemptionView},
+    instalment::InstalmentsView,
     key::{KeyView, NewKeyView, PartnerView},
     liability::{LiabilityView, liability_lines},
     member::{MemberView, ProfileView},
+    money::{RefundDueView, SettlementView},
     offer::{CouponView, OfferView},
     order::{OrderView, QuoteView, ReleaseRefView},
     plugin::{ActiveView, ModuleView, ReleaseView, SlotView},

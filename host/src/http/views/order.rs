@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::{MoneyView, Show, reason::ReasonView, schema};
+use super::{InstalmentsView, MoneyView, Show, reason::ReasonView, schema};
 use crate::{
     domain::{
         member::ExternalId,
@@ -209,7 +209,8 @@ pub(crate) struct OrderView {
     price: PriceView,
     #[schema(value_type = String, format = DateTime)]
     placed_at: Timestamp,
-    /// When the hold over coupon, points, budget and stock gives up.
+    /// When the hold over coupon, points, budget and stock gives up: unpaid by then; with cash on delivery not shipped by
+    /// then, or not paid long after that.
     #[schema(value_type = Option<String>, format = DateTime)]
     hold_until: Option<Timestamp>,
     payment: Option<PaymentView>,
@@ -222,6 +223,11 @@ pub(crate) struct OrderView {
     earning: Option<EarningView>,
     /// In the order they were made.
     refunds: Vec<RefundView>,
+    /// Payments that came when the order was given up, as refunds to make.
+    #[schema(value_type = Vec<String>)]
+    refunds_due: Vec<RefundId>,
+    /// How it is paid in parts.
+    instalments: Option<InstalmentsView>,
     /// The releases that priced it.
     releases: Vec<ReleaseRefView>,
     /// The record of the pricing decision.
@@ -283,6 +289,19 @@ pub(crate) struct RefundView {
     points_clawed_back: i64,
     /// Earned points that could not be taken back because they were spent.
     points_short: i64,
+    /// Discounts that were lost with it: the refund is lowered by them, and they come back with their lines.
+    repriced: Vec<RepricedView>,
+}
+
+/// A discount that was lost with a refund.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Repriced)]
+pub(crate) struct RepricedView {
+    #[schema(value_type = String)]
+    offer: OfferId,
+    /// Index into the order's lines.
+    line: u16,
+    amount: MoneyView,
 }
 
 /// Items of one line that were refunded.
@@ -291,7 +310,9 @@ pub(crate) struct RefundView {
 pub(crate) struct RefundedLineView {
     /// Index into the order's lines.
     line: u16,
+    /// Zero where an amount was asked.
     quantity: u32,
+    /// Before what the refund is lowered by.
     amount: MoneyView,
     points: i64,
 }
@@ -336,6 +357,8 @@ impl Show<'_> {
             cancelled_at: order.cancelled_at,
             earning: order.earning.map(|earning| self.earning(earning)),
             refunds: order.refunds.into_iter().map(|refund| self.refund(refund)).collect(),
+            refunds_due: order.refunds_due,
+            instalments: order.instalments.map(|parts| self.instalments(parts)),
             releases: order.releases.into_iter().map(ReleaseRefView::from).collect(),
             decision: order.decision,
             revision: order.revision.get(),
@@ -439,6 +462,11 @@ impl Show<'_> {
             amount: self.money(line.amount),
             points: line.points.get(),
         };
+        let repriced = |lost: &crate::domain::order::Repriced| RepricedView {
+            offer: lost.offer,
+            line: lost.line,
+            amount: self.money(lost.amount),
+        };
         RefundView {
             id: refund.id,
             at: refund.at,
@@ -449,6 +477,7 @@ impl Show<'_> {
             points_restored: refund.points_restored.get(),
             points_clawed_back: refund.points_clawed_back.get(),
             points_short: refund.points_short.get(),
+            repriced: refund.repriced.iter().map(repriced).collect(),
         }
     }
 }

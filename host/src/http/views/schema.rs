@@ -29,6 +29,7 @@ choices! {
     falls: "now" "period-end";
     entry_cause: "earned" "activated" "held" "released" "spent" "restored" "clawed-back" "expired" "adjusted" "opening" "debt-paid";
     funder: "platform" "brand" "pharmacy";
+    instalment_plan: "monthly" "quarterly";
     job_state: "running" "done" "given-up";
     kind: "tier-rule" "earning-rule" "coupon-policy" "scorer" "content-guard" "channel";
     language: "zh-CN" "en";
@@ -65,7 +66,10 @@ mod tests {
 
     use super::*;
     use crate::{
-        domain::{gift, launch, limit, member, offer, order, points, prescription, product, programme, score, touch},
+        domain::{
+            gift, instalment, launch, limit, member, offer, order, points, prescription, product, programme, score,
+            touch,
+        },
         reach::{suppression::Cause, template::Approval},
     };
 
@@ -85,6 +89,7 @@ mod tests {
         check::<crate::service::timers::CatchUp>("catch_up");
         check::<product::Class>("class");
         check::<offer::Funder>("funder");
+        check::<instalment::InstalmentPlan>("instalment_plan");
         check::<member::MemberState>("member_state");
         check::<offer::OfferClass>("offer_class");
         check::<offer::OfferState>("offer_state");

@@ -14,7 +14,7 @@ fn names_and_positions_of_scopes_never_change() {
                     6=coupons:read 7=coupons:write 8=orders:read 9=orders:write 10=points:read 11=points:write \
                     12=plugins:read 13=plugins:write 14=keys:read 15=keys:write 16=operate 17=members:personal \
                     20=touches:read 21=touches:write 22=reach:read 23=reach:write 30=prescriptions:read \
-                    31=prescriptions:write 32=prescriptions:review 34=offers:approve 35=codes:read \
+                    31=prescriptions:write 32=prescriptions:review 33=settlement 34=offers:approve 35=codes:read \
                     38=activities:write 39=gifts:write 40=gifts:manage 41=takeover";
     assert_eq!(names.join(" "), expected);
     for scope in Scope::ALL {

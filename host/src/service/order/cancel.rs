@@ -3,8 +3,8 @@
 use jiff::Timestamp;
 
 use super::{
-    any_member, expire_returned, give_limits_back, give_stock_back, prescription, require, return_coupon, rows,
-    save_member, save_order, seen_order,
+    any_member, expire_returned, give_limits_back, give_stock_back, hold_until, prescription, require, return_coupon,
+    rows, save_member, save_order, seen_order,
 };
 use crate::{
     domain::order::{Order, OrderState, RefundCause},
@@ -12,7 +12,6 @@ use crate::{
     ids::OrderId,
     ledger::lots,
     pricing::refund,
-    scheduler::{self, TimerKey, TimerKind},
     service::{Caller, Done, Error, Idempotency, RefundOrder, Services},
     store::Tx,
 };
@@ -44,30 +43,68 @@ impl Services {
                 rows::once(&once, tx, |tx| {
                     let order = seen_order(tx, caller, id)?;
                     require(&order, &[OrderState::Placed], "cancelled")?;
-                    release(tx, order, now)
+                    release(tx, order, now, Goods::NeverLeft)
+                })
+            })
+            .await
+    }
+
+    /// Gives up an order with cash on delivery that could not be handed over or was not paid: the goods came back, and what
+    /// it held is given back. Medicine is not sold again.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::WrongState`] unless it is under way or delivered, unpaid and with cash on delivery; [`Error::Unknown`].
+    pub async fn fail_delivery(&self, caller: Caller, once: Idempotency, id: OrderId) -> Result<Done<Order>, Error> {
+        let now = self.clock.now();
+        self.store
+            .run(now, move |tx| {
+                rows::once(&once, tx, |tx| {
+                    let order = seen_order(tx, caller, id)?;
+                    require(&order, &[OrderState::Shipped, OrderState::Delivered], "returned")?;
+                    if !order.cash_on_delivery || order.payment.is_some() {
+                        let verb = "returned unpaid: refund it";
+                        return Err(Error::WrongState { order: id, state: order.state, verb });
+                    }
+                    release(tx, order, now, Goods::CameBack)
                 })
             })
             .await
     }
 }
 
-/// Cancels an order that was not paid in time: the timer's work. Nothing happens if it was.
+/// Where the goods of an order are that is given up.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Goods {
+    /// In the shop.
+    NeverLeft,
+    /// They came back; medicine among them is not sold again.
+    CameBack,
+    /// Nobody knows.
+    Lost,
+}
+
+/// Cancels an order that was not paid in time, or with cash on delivery not shipped in time, or not paid long after that:
+/// the timer's work. Nothing happens if it was.
 ///
 /// # Errors
 ///
 /// Those of the ledger.
 pub(in crate::service) fn cancel_unpaid(tx: &mut Tx<'_>, id: OrderId, now: Timestamp) -> Result<(), Error> {
     match rows::get(tx, id)? {
-        Some(order) if order.state == OrderState::Placed => release(tx, order, now).map(drop),
-        _ => Ok(()),
+        Some(order) if order.hold_until.is_none_or(|until| until > now) || order.payment.is_some() => Ok(()),
+        Some(order) => match order.state {
+            OrderState::Placed => release(tx, order, now, Goods::NeverLeft).map(drop),
+            OrderState::Shipped | OrderState::Delivered => release(tx, order, now, Goods::Lost).map(drop),
+            OrderState::Paid | OrderState::Cancelled => Ok(()),
+        },
+        None => Ok(()),
     }
 }
 
-/// Gives back everything that a placed order holds.
-pub(super) fn release(tx: &mut Tx<'_>, mut order: Order, now: Timestamp) -> Result<Order, Error> {
-    if let Some(until) = order.hold_until.take() {
-        scheduler::cancel(tx, TimerKey::new(until, TimerKind::UnpaidOrder, order.id))?;
-    }
+/// Gives back everything that an unpaid order holds.
+pub(super) fn release(tx: &mut Tx<'_>, mut order: Order, now: Timestamp, goods: Goods) -> Result<Order, Error> {
+    hold_until(tx, &mut order, None)?;
     if let Some(coupon) = order.coupon {
         return_coupon(tx, coupon, now)?;
     }
@@ -75,7 +112,10 @@ pub(super) fn release(tx: &mut Tx<'_>, mut order: Order, now: Timestamp) -> Resu
     expire_returned(tx, &order, now)?;
     give_limits_back(tx, &order, |_| true)?;
     let everything = refund::everything_left(&order);
-    give_stock_back(tx, &order, &everything)?;
+    let medicine = |line: u16| order.priced.lines.get(usize::from(line)).is_none_or(|line| line.class.is_medicine());
+    let sold_again = |line: u16| goods == Goods::NeverLeft || (goods == Goods::CameBack && !medicine(line));
+    let stock: Vec<(u16, u32)> = everything.iter().copied().filter(|(line, _)| sold_again(*line)).collect();
+    give_stock_back(tx, &order, &stock)?;
     prescription::put_back(tx, &order, &everything)?;
     order.awaits_review = false;
     order.state = OrderState::Cancelled;

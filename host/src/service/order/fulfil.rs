@@ -1,6 +1,6 @@
 //! An order leaves and arrives.
 
-use super::{prescription::require_decided, require, rows, save_order, schedule_activation, seen_order};
+use super::{hold_until, prescription::require_decided, require, rows, save_order, schedule_activation, seen_order};
 use crate::{
     domain::order::{Order, OrderState},
     events::{self, What},
@@ -16,6 +16,7 @@ impl Services {
     /// [`Error::WrongState`], [`Error::Unknown`].
     pub async fn ship(&self, caller: Caller, once: Idempotency, id: OrderId) -> Result<Done<Order>, Error> {
         let now = self.clock.now();
+        let cash_due = now.checked_add(self.settings.orders.cash_due_within).ok();
         self.store
             .run(now, move |tx| {
                 rows::once(&once, tx, |tx| {
@@ -25,6 +26,9 @@ impl Services {
                     require_decided(&order, "shipped")?;
                     order.state = OrderState::Shipped;
                     order.shipped_at = Some(now);
+                    if order.cash_on_delivery {
+                        hold_until(tx, &mut order, cash_due)?;
+                    }
                     save_order(tx, &mut order)?;
                     events::append(tx, order.member, [What::OrderShipped(id)])?;
                     Ok(order)

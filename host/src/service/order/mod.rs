@@ -6,14 +6,19 @@
 
 mod cancel;
 mod fulfil;
+mod instalments;
+mod late;
+mod money;
 mod pay;
 mod place;
+mod policy;
 pub(super) mod prescription;
 mod quote;
 mod refund;
 pub(super) mod rows;
 pub(super) mod tier;
 
+pub use instalments::PayInInstalments;
 pub use pay::PayOrder;
 pub use place::PlaceOrder;
 pub use refund::RefundOrder;
@@ -259,6 +264,25 @@ impl Services {
             })
             .await
     }
+}
+
+/// When an order that was placed, or approved, at `now` gives up what it holds: unpaid, or, with cash on delivery, not
+/// shipped.
+fn gives_up_at(cash_on_delivery: bool, now: Timestamp, settings: &Settings) -> Option<Timestamp> {
+    let wait = if cash_on_delivery { settings.orders.cash_ships_within } else { settings.order_holds };
+    now.checked_add(wait).ok()
+}
+
+/// Sets when an order gives up, and its timer.
+fn hold_until(tx: &mut Tx<'_>, order: &mut Order, until: Option<Timestamp>) -> Result<(), Error> {
+    if let Some(before) = order.hold_until.take() {
+        scheduler::cancel(tx, TimerKey::new(before, TimerKind::UnpaidOrder, order.id))?;
+    }
+    order.hold_until = until;
+    if let Some(until) = until {
+        scheduler::schedule(tx, TimerKey::new(until, TimerKind::UnpaidOrder, order.id))?;
+    }
+    Ok(())
 }
 
 /// Refuses a step that the order's state does not allow.

@@ -5,7 +5,9 @@ use std::sync::Arc;
 use jiff::Timestamp;
 
 use super::{
-    ATTEMPTS_MAX, any_member, move_coupon,
+    ATTEMPTS_MAX, any_member, hold_until,
+    instalments::PayInInstalments,
+    money, move_coupon,
     prescription::require_decided,
     require, rows, save_member, save_order, schedule_activation, seen_order,
     tier::{Judge, Judged, judge},
@@ -17,6 +19,7 @@ use crate::{
         money::{Money, Points},
         offer::CouponState,
         order::{Earning, Order, OrderState, Payment, PaymentMethod},
+        payment::SeenPayment,
         programme::Programme,
         rule::{Activity, Kind},
     },
@@ -24,11 +27,11 @@ use crate::{
     ids::OrderId,
     ledger::lots,
     pricing::priced_line_facts,
-    scheduler::{self, TimerKey, TimerKind},
     service::{
         Caller, Done, Error, Idempotency, Services, Settings,
         facts::{self, Totals, change_day, day_number, sealed_profile},
         rules::{EARNING_SLOT, Rules},
+        tables::PAYMENTS,
         tiers,
     },
     store::Tx,
@@ -43,6 +46,8 @@ pub struct PayOrder {
     pub method: PaymentMethod,
     /// Exactly the order's payable.
     pub amount: Money,
+    /// Paid in parts.
+    pub instalments: Option<PayInInstalments>,
 }
 
 /// What is known when a payment or a refund is judged.
@@ -72,11 +77,13 @@ struct Change {
 }
 
 impl Services {
-    /// Records the payment of an order.
+    /// Records the payment of an order. The same reference once more changes nothing; a payment of an order that was given
+    /// up is kept as a refund to make, and the order stays as it is.
     ///
     /// # Errors
     ///
-    /// [`Error::WrongState`], [`Error::AmountMismatch`], [`Error::Unknown`].
+    /// [`Error::WrongState`], [`Error::AmountMismatch`], [`Error::UnderReview`], [`Error::Unknown`]; [`Error::Taken`] for a
+    /// reference that paid another order.
     pub async fn pay(
         &self,
         caller: Caller,
@@ -107,14 +114,30 @@ impl Services {
     ) -> Result<Done<Order>, Error> {
         let now = self.clock.now();
         let day = day_number(now, &self.settings.zone);
-        let key = once.clone();
-        let snapshot = match self.store.peek(move |tx| read_snapshot(tx, caller, &key, id, day)).await? {
-            Known::Answer(done) => {
+        let (key, reference) = (once.clone(), ask.reference.clone());
+        let read = self.store.peek(move |tx| {
+            let known = read_snapshot(tx, caller, &key, id, day)?;
+            let seen = match &known {
+                Known::Snapshot(snapshot) => seen_payment(tx, &snapshot.order, &reference)?,
+                Known::Answer(_) => None,
+            };
+            Ok::<_, Error>((known, seen))
+        });
+        let snapshot = match read.await? {
+            (Known::Answer(done), _) => {
                 self.store.settle().await?;
                 return Ok(*done);
             }
-            Known::Snapshot(snapshot) => *snapshot,
+            (Known::Snapshot(snapshot), Some(seen)) => {
+                check_again(&snapshot.order, seen, ask)?;
+                let once = once.clone();
+                return self.store.run(now, move |tx| rows::once(&once, tx, |tx| seen_order(tx, caller, id))).await;
+            }
+            (Known::Snapshot(snapshot), None) => *snapshot,
         };
+        if snapshot.order.state == OrderState::Cancelled {
+            return self.pay_late(caller, once.clone(), id, ask, now).await;
+        }
         check(&snapshot.order, ask)?;
         let change = self.judge_payment(snapshot, ask, now, day).await?;
         let once = once.clone();
@@ -163,6 +186,10 @@ impl Services {
         });
         order.payment =
             Some(Payment { reference: ask.reference.clone(), method: ask.method, amount: ask.amount, at: now });
+        order.instalments = match &ask.instalments {
+            Some(parts) => Some(self.instalments(&order, parts, now)?),
+            None => None,
+        };
         if order.state == OrderState::Placed {
             order.state = OrderState::Paid;
         }
@@ -205,12 +232,36 @@ pub(super) fn read_snapshot(
     Ok(Known::Snapshot(Box::new(Snapshot { order, member, sealed, totals, programme })))
 }
 
+/// The payment with this reference, if it was reported before.
+fn seen_payment(tx: &mut Tx<'_>, order: &Order, reference: &ExternalId) -> Result<Option<SeenPayment>, Error> {
+    if let Some(seen) = tx.get(&PAYMENTS, &(order.partner, reference.as_str().to_owned()))? {
+        return Ok(Some(seen));
+    }
+    // Orders paid before references were kept.
+    let paid = order.payment.as_ref().filter(|payment| payment.reference == *reference);
+    Ok(paid.map(|payment| SeenPayment { order: order.id, amount: payment.amount, late: None }))
+}
+
+/// The same payment once more is none; its reference with another order or amount is a mistake.
+fn check_again(order: &Order, seen: SeenPayment, ask: &PayOrder) -> Result<(), Error> {
+    if seen.order != order.id {
+        return Err(Error::Taken { what: "payment", name: ask.reference.clone(), id: seen.order.to_string() });
+    }
+    if seen.amount != ask.amount {
+        return Err(Error::AmountMismatch { payable: seen.amount, paid: ask.amount });
+    }
+    Ok(())
+}
+
 fn check(order: &Order, ask: &PayOrder) -> Result<(), Error> {
     let allowed: &[OrderState] = if order.cash_on_delivery { &[OrderState::Delivered] } else { &[OrderState::Placed] };
     require(order, allowed, "paid")?;
     require_decided(order, "paid")?;
     if order.payment.is_some() {
         return Err(Error::WrongState { order: order.id, state: order.state, verb: "paid twice" });
+    }
+    if ask.method == PaymentMethod::CashOnDelivery && !order.cash_on_delivery {
+        return Err(Error::field("/method", "the order was not placed with cash on delivery"));
     }
     if ask.amount != order.priced.payable {
         return Err(Error::AmountMismatch { payable: order.priced.payable, paid: ask.amount });
@@ -222,8 +273,9 @@ fn check(order: &Order, ask: &PayOrder) -> Result<(), Error> {
 fn commit(tx: &mut Tx<'_>, change: &Change) -> Result<Order, Error> {
     let (mut order, mut member) = (change.order.clone(), change.member.clone());
     unmoved(tx, &order, &member)?;
-    if let Some(until) = order.hold_until.take() {
-        scheduler::cancel(tx, TimerKey::new(until, TimerKind::UnpaidOrder, order.id))?;
+    hold_until(tx, &mut order, None)?;
+    if let Some(payment) = &order.payment {
+        money::paid(tx, &order, payment, change.day)?;
     }
     if let Some(coupon) = order.coupon {
         move_coupon(tx, coupon, CouponState::Redeemed(order.id))?;

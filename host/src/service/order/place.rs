@@ -15,7 +15,7 @@ use crate::{
         member::{ExternalId, Revision},
         money::Points,
         offer::{CouponState, OfferState},
-        order::{Order, OrderState, Quote},
+        order::{Order, OrderState, Quote, Reprice},
         points::Draw,
     },
     events::{self, What},
@@ -31,7 +31,10 @@ use crate::{
     service::{
         Caller, Done, Error, Idempotency, Services, Settings,
         offers::room,
-        tables::{COUPONS, OFFERS, ORDERS_BY_EXTERNAL_ID, ORDERS_OF_MEMBER, PLACED_QUOTES, QUOTES, RESERVATIONS},
+        tables::{
+            COUPONS, OFFERS, ORDERS_BY_EXTERNAL_ID, ORDERS_OF_MEMBER, PLACED_QUOTES, QUOTES, REPRICED_BELOW,
+            RESERVATIONS,
+        },
     },
     store::Tx,
 };
@@ -75,7 +78,7 @@ impl Services {
     /// [`Error::QuoteExpired`], [`Error::QuotePlaced`], [`Error::OutOfStock`], [`Error::Taken`], [`Error::Unknown`].
     pub async fn place(&self, caller: Caller, once: Idempotency, ask: PlaceOrder) -> Result<Done<Order>, Error> {
         let now = self.clock.now();
-        let (id, until) = (self.ids.ordered(now), now.checked_add(self.settings.order_holds).ok());
+        let (id, until) = (self.ids.ordered(now), super::gives_up_at(ask.cash_on_delivery, now, &self.settings));
         let (quote, settings) = (ask.quote, Arc::clone(&self.settings));
         let run = self
             .store
@@ -142,8 +145,7 @@ fn commit(
     if member.revision != quote.revision {
         return Err(NotPlaced::Moved);
     }
-    let hold_until = if ask.cash_on_delivery { None } else { until };
-    let mut order = new_order(&quote, ask, caller, id, now, hold_until);
+    let mut order = new_order(&quote, ask, caller, id, now, until);
     prescription::take(tx, caller, &mut order, now)?;
     reserve_stock(tx, &order)?;
     reserve_limits(tx, &order, settings.zone.to_datetime(now))?;
@@ -157,6 +159,7 @@ fn commit(
         }
         move_coupon(tx, coupon, CouponState::Held(id))?;
     }
+    order.reprices = reprices(tx, &order)?;
     order.draws = hold_points(tx, &order, now)?;
     write(tx, &mut order)?;
     tx.put(&PLACED_QUOTES, &quote.id, &id)?;
@@ -198,6 +201,9 @@ fn new_order(
         prescription_id: None,
         awaits_review: false,
         acting_for: None,
+        refunds_due: Vec::new(),
+        reprices: Vec::new(),
+        instalments: None,
     }
 }
 
@@ -211,6 +217,14 @@ fn reserve_stock(tx: &mut Tx<'_>, order: &Order) -> Result<(), NotPlaced> {
         }
     }
     Ok(())
+}
+
+/// What a lost threshold will cost, as the offers declare it now.
+fn reprices(tx: &mut Tx<'_>, order: &Order) -> Result<Vec<Reprice>, NotPlaced> {
+    let used: Vec<OfferId> = used_offers(order).map(|(id, ..)| id).collect();
+    let declared = tx.get_many(&REPRICED_BELOW, &used)?;
+    let pairs = used.into_iter().zip(declared);
+    Ok(pairs.filter_map(|(offer, below)| below.map(|below| Reprice { offer, below })).collect())
 }
 
 /// Takes what the order uses of its offers from their limits, and notes it to be given back.

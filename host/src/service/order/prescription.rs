@@ -6,7 +6,10 @@
 
 use jiff::Timestamp;
 
-use super::{cancel, rows, save_order};
+use super::{
+    cancel::{self, Goods},
+    gives_up_at, hold_until, rows, save_order,
+};
 use crate::{
     domain::{
         member::ExternalId,
@@ -15,9 +18,8 @@ use crate::{
         product::{Class, Product},
     },
     ids::{MemberId, ProductId},
-    scheduler::{self, TimerKey, TimerKind},
     service::{
-        Caller, Error,
+        Caller, Error, Settings,
         tables::{PRESCRIPTIONS, PRESCRIPTIONS_BY_EXTERNAL_ID},
     },
     store::Tx,
@@ -85,8 +87,8 @@ pub(super) fn put_back(tx: &mut Tx<'_>, order: &Order, items: &[(u16, u32)]) -> 
     save(tx, &mut prescription)
 }
 
-/// Writes a prescription that was decided or has expired. The order that waited for it can be paid until `pays_until`,
-/// or gives back all it held if the prescription was not approved.
+/// Writes a prescription that was decided or has expired. The order that waited for it can be paid from now on, or gives
+/// back all it held if the prescription was not approved.
 ///
 /// # Errors
 ///
@@ -95,7 +97,7 @@ pub(in crate::service) fn decided(
     tx: &mut Tx<'_>,
     prescription: &mut Prescription,
     now: Timestamp,
-    pays_until: Option<Timestamp>,
+    settings: &Settings,
 ) -> Result<(), Error> {
     let waiting = prescription.waiting.take();
     save(tx, prescription)?;
@@ -106,18 +108,14 @@ pub(in crate::service) fn decided(
     }
     order.awaits_review = false;
     if prescription.state != PrescriptionState::Approved {
-        cancel::release(tx, order, now)?;
+        cancel::release(tx, order, now, Goods::NeverLeft)?;
         if let Some(after) = tx.get(&PRESCRIPTIONS, &prescription.id)? {
             *prescription = after;
         }
         return Ok(());
     }
-    if !order.cash_on_delivery {
-        order.hold_until = pays_until;
-    }
-    if let Some(until) = order.hold_until {
-        scheduler::schedule(tx, TimerKey::new(until, TimerKind::UnpaidOrder, order.id))?;
-    }
+    let until = gives_up_at(order.cash_on_delivery, now, settings);
+    hold_until(tx, &mut order, until)?;
     save_order(tx, &mut order)
 }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 
 use super::{
-    ATTEMPTS_MAX, expire_returned, give_limits_back, give_stock_back, lot_of,
+    ATTEMPTS_MAX, expire_returned, give_limits_back, give_stock_back, lot_of, money,
     pay::{self, Known, Snapshot},
     prescription, return_coupon, rows, save_member, save_order,
     tier::{Judge, Judged, judge},
@@ -20,7 +20,10 @@ use crate::{
     events::{self, What},
     ids::{DecisionId, OrderId, RefundId},
     ledger::lots,
-    pricing::refund::{self, RefundPlan},
+    pricing::{
+        funders::{self, ByFunder},
+        refund::{self, Part, RefundPlan},
+    },
     service::{
         Caller, Done, Error, Idempotency, Services, Settings,
         facts::{self, change_day, day_number},
@@ -36,8 +39,8 @@ use crate::{
 pub struct RefundOrder {
     /// Why.
     pub cause: RefundCause,
-    /// Pairs of line and quantity; everything that is left where none are named.
-    pub lines: Option<Vec<(u16, u32)>>,
+    /// Pairs of line and what comes back of it; everything that is left where none are named.
+    pub lines: Option<Vec<(u16, Part)>>,
 }
 
 /// What the refund changes.
@@ -51,6 +54,7 @@ struct Change {
     cause: RefundCause,
     claw_back: Points,
     paid_day: i32,
+    today: i32,
     cancel: bool,
     judged: Judged,
     settings: Arc<Settings>,
@@ -142,6 +146,7 @@ impl Services {
             cause,
             claw_back,
             paid_day,
+            today,
             cancel,
             judged,
             settings,
@@ -185,8 +190,9 @@ fn check(order: &Order, ask: &RefundOrder, cancel: bool) -> Result<RefundPlan, E
         let verb = if cancel { "cancelled" } else { "refunded" };
         return Err(Error::WrongState { order: order.id, state: order.state, verb });
     }
-    let items = ask.lines.clone().unwrap_or_else(|| refund::everything_left(order));
-    let plan = refund::plan(order, &items)?;
+    let everything = || refund::everything_left(order).into_iter().map(|(line, items)| (line, Part::Items(items)));
+    let parts = ask.lines.clone().unwrap_or_else(|| everything().collect());
+    let plan = refund::plan(order, &parts)?;
     if order.shipped_at.is_some() && ask.cause == RefundCause::ChangeOfMind {
         let medicine =
             |line: u16| order.priced.lines.get(usize::from(line)).is_some_and(|line| line.class.is_medicine());
@@ -232,18 +238,7 @@ fn commit(tx: &mut Tx<'_>, change: &Change) -> Result<Order, Error> {
     if plan.complete {
         give_offers_back(tx, &order, change.now)?;
     }
-    order.refunds.push(Refund {
-        id: change.id,
-        at: change.now,
-        cause: change.cause,
-        lines: plan.lines.clone(),
-        delivery: plan.delivery,
-        amount: plan.amount,
-        points_restored: plan.points,
-        points_clawed_back: taken,
-        points_short: change.claw_back.minus(taken)?,
-        decision: change.decision,
-    });
+    record(tx, &mut order, change, taken)?;
     if change.cancel {
         order.state = OrderState::Cancelled;
         order.cancelled_at = Some(change.now);
@@ -257,11 +252,53 @@ fn commit(tx: &mut Tx<'_>, change: &Change) -> Result<Order, Error> {
     Ok(order)
 }
 
+/// Adds the refund to the order and to the books of the day.
+fn record(tx: &mut Tx<'_>, order: &mut Order, change: &Change, taken: Points) -> Result<(), Error> {
+    let plan = &change.plan;
+    let done = refund::refunded_items(order);
+    let mut discounts_back = Vec::with_capacity(plan.lines.len());
+    for line in &plan.lines {
+        let at = usize::from(line.line);
+        let left = order.priced.lines.get(at).map_or(0, |priced| priced.quantity - done[at]);
+        let back = funders::back_for_items(order, line.line, line.quantity, left)?;
+        discounts_back.push(funders::stored(line.line, back));
+    }
+    for charge in &plan.repriced {
+        let back = funders::back_for_charge(order, charge, &discounts_back)?;
+        discounts_back.push(funders::stored(charge.line, back));
+    }
+    discounts_back.retain(|back| !back.is_zero());
+    let delivery_back = if plan.complete { funders::back_for_delivery(order)? } else { ByFunder::default() };
+    let refund = Refund {
+        id: change.id,
+        at: change.now,
+        cause: change.cause,
+        lines: plan.lines.clone(),
+        delivery: plan.delivery,
+        amount: plan.amount,
+        points_restored: plan.points,
+        points_clawed_back: taken,
+        points_short: change.claw_back.minus(taken)?,
+        decision: change.decision,
+        discounts_back,
+        repriced: plan.repriced.clone(),
+    };
+    if let Some(payment) = &order.payment {
+        money::refunded(tx, order, payment, &refund, delivery_back, change.today)?;
+    }
+    if let Some(instalments) = &mut order.instalments {
+        instalments.refund(refund.amount, change.today)?;
+    }
+    order.refunds.push(refund);
+    Ok(())
+}
+
 /// What can be sold again: everything that has not left; of the rest, what is no medicine and came back unharmed.
 fn restocked(order: &Order, plan: &RefundPlan, cause: RefundCause) -> Vec<(u16, u32)> {
     let medicine = |line: u16| order.priced.lines.get(usize::from(line)).is_none_or(|line| line.class.is_medicine());
     let back = |line: u16| order.shipped_at.is_none() || (cause == RefundCause::ChangeOfMind && !medicine(line));
-    plan.lines.iter().map(|line| (line.line, line.quantity)).filter(|(line, _)| back(*line)).collect()
+    let items = plan.lines.iter().filter(|line| line.quantity > 0).map(|line| (line.line, line.quantity));
+    items.filter(|(line, _)| back(*line)).collect()
 }
 
 /// After a refund in full the coupon comes back if its offer says so, with the budget it used; before shipping all

@@ -181,6 +181,7 @@ fn variables(tx: &mut Tx<'_>, what: &What, zone: &TimeZone) -> Result<Vec<(Strin
         | What::OrderDelivered(id)
         | What::OrderCancelled(id)
         | What::OrderRefunded(id, _)
+        | What::RefundDue(id, _)
         | What::PointsActivated(id) => order_told(tx, *id)?,
         What::PrescriptionUploaded(id)
         | What::PrescriptionApproved(id)
