@@ -11,7 +11,7 @@ use galenic::{
     domain::channel::{AddressKind, Attempt, Incoming, Message, ReceiptStatus},
     plugin::{
         Budgets, Delivered, Engine, EngineConfig, Fallback, Grants, Outbound, Release, ReleaseError, ReleaseSpec,
-        Secret, SmtpServer, SmtpTls, embedded::Embedded,
+        Roots, Secret, SmtpServer, SmtpTls, embedded::Embedded,
     },
 };
 use hmac::{Hmac, KeyInit as _, Mac as _};
@@ -45,16 +45,21 @@ pub(crate) fn message(to: &str) -> Message {
     }
 }
 
-fn now() -> Timestamp {
+pub(crate) fn now() -> Timestamp {
     "2026-11-22T10:00:00Z".parse().expect("an instant")
 }
 
-fn secrets() -> BTreeMap<String, Secret> {
+pub(crate) fn secrets() -> BTreeMap<String, Secret> {
     let secret = |name: &str, value: &str| (name.to_owned(), Secret::new(value));
     BTreeMap::from([secret("sms-key", SMS_SECRET), secret("webhook", WEBHOOK_SECRET)])
 }
 
-async fn prepare(engine: &Engine, plugin: &str, config: Json, grants: Grants) -> Result<Arc<Release>, ReleaseError> {
+pub(crate) async fn prepare(
+    engine: &Engine,
+    plugin: &str,
+    config: Json,
+    grants: Grants,
+) -> Result<Arc<Release>, ReleaseError> {
     let plugin = Embedded::find(plugin).expect("came with the program");
     let module = engine.admit(plugin.component).await.expect("is admitted");
     let spec = ReleaseSpec {
@@ -70,7 +75,7 @@ async fn prepare(engine: &Engine, plugin: &str, config: Json, grants: Grants) ->
     engine.prepare(spec).await
 }
 
-fn attempt(delivered: &Delivered) -> String {
+pub(crate) fn attempt(delivered: &Delivered) -> String {
     match &delivered.result {
         Ok(Attempt::Accepted(id)) => format!("accepted {}", id.as_deref().unwrap_or("-")),
         Ok(Attempt::Rejected(why)) => format!("rejected {}", why.code),
@@ -169,7 +174,7 @@ pub(crate) fn webhook_signed(arrived: &Arrived) -> bool {
 }
 
 /// A receiver as Standard Webhooks describes it.
-fn receiver(arrived: &Arrived) -> Option<Reply> {
+pub(crate) fn receiver(arrived: &Arrived) -> Option<Reply> {
     if !webhook_signed(arrived) {
         return Some((401, vec![], String::new()));
     }
@@ -248,6 +253,7 @@ async fn an_smtp_server_takes_mail_or_says_why_not() {
         username: None,
         password_secret: None,
         from: "康宁药房 <care@shop.example>".to_owned(),
+        roots: Roots::none(),
     };
     let engine = engine(Outbound { smtp: BTreeMap::from([("care".to_owned(), smtp)]), ..Outbound::none() });
     let grants = Grants { mail: Some("care".to_owned()), ..Grants::default() };

@@ -32,5 +32,6 @@ mod tidy;
 mod tiers;
 mod time;
 mod timers_crash;
+mod tls;
 mod touches_crash;
 mod vendor;

@@ -14,7 +14,7 @@ const FUNCTION_LINES_MAX: usize = 70;
 const OWNED: &[(&str, &[&str])] = &[
     ("axum", &["http/"]),
     // The demo's gateway is a vendor's server, not one of Galenic's.
-    ("hyper", &["http/", "cli/demo/gateway.rs"]),
+    ("hyper", &["http/", "cli/demo/gateway.rs", "plugin/outbound/"]),
     ("utoipa", &["http/"]),
     ("croner", &["scheduler/"]),
     ("sled", &["store/"]),

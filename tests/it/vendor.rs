@@ -42,15 +42,23 @@ pub(crate) struct Vendor {
 impl Vendor {
     /// Answers every request by `answer`; `None` closes the connection without a word.
     pub(crate) fn start(answer: impl Fn(&Arrived) -> Option<Reply> + Send + Sync + 'static) -> Self {
+        Self::over(Some, answer)
+    }
+
+    /// The same over connections that `wrap` makes of sockets: TLS.
+    pub(crate) fn over<S: Read + Write>(
+        wrap: impl Fn(TcpStream) -> Option<S> + Send + Sync + 'static,
+        answer: impl Fn(&Arrived) -> Option<Reply> + Send + Sync + 'static,
+    ) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
-        let (connections, answer) = (Arc::new(AtomicUsize::new(0)), Arc::new(answer));
+        let (connections, answer) = (Arc::new(AtomicUsize::new(0)), Arc::new((wrap, answer)));
         let counted = Arc::clone(&connections);
         thread::spawn(move || {
             for stream in listener.incoming().map_while(Result::ok) {
                 counted.fetch_add(1, Ordering::SeqCst);
                 let answer = Arc::clone(&answer);
-                thread::spawn(move || serve(stream, &*answer));
+                thread::spawn(move || serve((answer.0)(stream)?, &answer.1));
             }
         });
         Self { address, connections }
@@ -70,8 +78,7 @@ impl Vendor {
     }
 }
 
-fn serve(stream: TcpStream, answer: &dyn Fn(&Arrived) -> Option<Reply>) -> Option<()> {
-    let mut out = stream.try_clone().ok()?;
+fn serve<S: Read + Write>(stream: S, answer: &dyn Fn(&Arrived) -> Option<Reply>) -> Option<()> {
     let mut lines = BufReader::new(stream);
     loop {
         let mut line = String::new();
@@ -91,7 +98,9 @@ fn serve(stream: TcpStream, answer: &dyn Fn(&Arrived) -> Option<Reply>) -> Optio
         arrived.body = String::from_utf8(body).ok()?;
         let (status, headers, body) = answer(&arrived)?;
         let headers: String = headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
-        write!(out, "HTTP/1.1 {status} X\r\ncontent-length: {}\r\n{headers}\r\n{body}", body.len()).ok()?;
+        let reply = format!("HTTP/1.1 {status} X\r\ncontent-length: {}\r\n{headers}\r\n{body}", body.len());
+        lines.get_mut().write_all(reply.as_bytes()).ok()?;
+        lines.get_mut().flush().ok()?;
     }
 }
 
@@ -111,12 +120,17 @@ pub(crate) struct Smtp {
 
 impl Smtp {
     pub(crate) fn start() -> Self {
+        Self::with(&[])
+    }
+
+    /// With options of `smtp_sink.py`.
+    pub(crate) fn with(options: &[&str]) -> Self {
         let script = concat!(env!("CARGO_MANIFEST_DIR"), "/it/smtp_sink.py");
         // Where `make setup` puts what the machine's Python does not have.
         let beside = concat!(env!("CARGO_MANIFEST_DIR"), "/../target/python");
         let more = std::env::var("PYTHONPATH").map_or_else(|_| String::new(), |path| format!(":{path}"));
         let mut python = Command::new("python3");
-        python.arg(script).env("PYTHONPATH", format!("{beside}{more}"));
+        python.arg(script).args(options).env("PYTHONPATH", format!("{beside}{more}"));
         let process = python.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn();
         let mut process = process.expect("python3 runs; `make setup` says what is missing");
         let mut lines = BufReader::new(process.stdout.take().expect("is piped"));

@@ -17,7 +17,7 @@ use crate::{
         points::Clawback,
     },
     http::{Bounds, Rates},
-    plugin::{Outbound, Secret, SmtpServer, SmtpTls},
+    plugin::{Outbound, Roots, Secret, SmtpServer, SmtpTls},
     reach::gate::QuietHours,
     service::{ScheduleSettings, Settings, settings::ReachSettings},
     store::SledOptions,
@@ -47,6 +47,9 @@ pub struct Config {
     pub limits: Limits,
     /// What is logged, to standard error.
     pub log: Log,
+    /// How channels reach their vendors over HTTP.
+    #[serde(default)]
+    pub outbound: OutboundHttp,
     /// SMTP servers by name, for channels that are granted one.
     #[serde(default)]
     pub smtp: BTreeMap<String, Smtp>,
@@ -199,6 +202,15 @@ pub enum LogFormat {
     Text,
 }
 
+/// How channels reach their vendors over HTTP. A section of empty lists is none to the crate `config`, hence the default.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct OutboundHttp {
+    /// PEM files of authorities that are trusted beside those of the machine.
+    #[serde(default)]
+    pub ca_files: Vec<PathBuf>,
+}
+
 /// An SMTP server.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -215,6 +227,9 @@ pub struct Smtp {
     pub password_secret: Option<String>,
     /// Who writes: `Name <address>`.
     pub from: String,
+    /// PEM files of authorities that are trusted for this server beside those of the machine.
+    #[serde(default)]
+    pub ca_files: Vec<PathBuf>,
 }
 
 /// How the connection to an SMTP server is encrypted.
@@ -229,20 +244,22 @@ pub enum SmtpEncryption {
     Tls,
 }
 
-impl From<&Smtp> for SmtpServer {
-    fn from(from: &Smtp) -> Self {
-        let tls = match from.tls {
+impl Smtp {
+    /// As channels need it, with these authorities.
+    fn server(&self, roots: Roots) -> SmtpServer {
+        let tls = match self.tls {
             SmtpEncryption::None => SmtpTls::None,
             SmtpEncryption::StartTls => SmtpTls::StartTls,
             SmtpEncryption::Tls => SmtpTls::Tls,
         };
-        Self {
-            host: from.host.clone(),
-            port: from.port,
+        SmtpServer {
+            host: self.host.clone(),
+            port: self.port,
             tls,
-            username: from.username.clone(),
-            password_secret: from.password_secret.clone(),
-            from: from.from.clone(),
+            username: self.username.clone(),
+            password_secret: self.password_secret.clone(),
+            from: self.from.clone(),
+            roots,
         }
     }
 }
@@ -287,6 +304,17 @@ impl Secrets {
         });
         Ok(Self { operator_key: read("GALENIC_OPERATOR_KEY"), master_key, outbound: outbound.collect() })
     }
+}
+
+/// The certificates of PEM files.
+fn read_roots(files: &[PathBuf], key: &str) -> anyhow::Result<Roots> {
+    let mut roots = Roots::none();
+    for file in files {
+        let named = || format!("configuration: {key}: {}", file.display());
+        let pem = std::fs::read(file).with_context(named)?;
+        roots.add_pem(&pem).map_err(anyhow::Error::msg).with_context(named)?;
+    }
+    Ok(roots)
 }
 
 /// 32 bytes from 64 hexadecimal digits.
@@ -375,6 +403,7 @@ impl Config {
             },
             limits: Limits { requests_per_second: 50_000, anonymous_per_second: 200 },
             log: Log { format: LogFormat::Text, level: "info".to_owned() },
+            outbound: OutboundHttp::default(),
             smtp: BTreeMap::new(),
         }
     }
@@ -465,7 +494,7 @@ impl Config {
         require(level.is_ok(), format!("log.level must be a level or a filter, not `{}`", self.log.level));
         self.reach.check(&mut require);
         for (name, server) in &self.smtp {
-            let checked = SmtpServer::from(server).check();
+            let checked = server.server(Roots::none()).check();
             require(checked.is_ok(), format!("smtp.{name}: {}", checked.err().unwrap_or_default()));
         }
         if wrong.is_empty() { Ok(()) } else { bail!("configuration: {}", wrong.join("; ")) }
@@ -493,11 +522,11 @@ impl Config {
         })
     }
 
-    /// As channels need it.
+    /// As channels need it. Reads the files of authorities.
     ///
     /// # Errors
     ///
-    /// Names the server whose password is not in the environment.
+    /// Names the server whose password is not in the environment, and the file that holds no certificate.
     pub fn outbound(&self, secrets: &Secrets) -> anyhow::Result<Outbound> {
         for (name, server) in &self.smtp {
             if let Some(secret) =
@@ -507,8 +536,13 @@ impl Config {
                 bail!("configuration: smtp.{name}.password_secret: set GALENIC_SECRET_{variable}");
             }
         }
-        let smtp = self.smtp.iter().map(|(name, server)| (name.clone(), server.into())).collect();
-        Ok(Outbound { secrets: secrets.outbound.clone(), smtp, ..Outbound::none() })
+        let mut smtp = BTreeMap::new();
+        for (name, server) in &self.smtp {
+            let roots = read_roots(&server.ca_files, &format!("smtp.{name}.ca_files"))?;
+            smtp.insert(name.clone(), server.server(roots));
+        }
+        let roots = read_roots(&self.outbound.ca_files, "outbound.ca_files")?;
+        Ok(Outbound { secrets: secrets.outbound.clone(), smtp, roots, lookup: None })
     }
 
     /// As the server needs it.

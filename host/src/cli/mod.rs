@@ -206,7 +206,7 @@ fn configuration(command: &ConfigCommand) -> anyhow::Result<ExitCode> {
     match command {
         ConfigCommand::Check { file } => {
             let config = Config::load(file.as_deref(), &Overrides::default())?;
-            config::Secrets::from_env()?;
+            config.outbound(&config::Secrets::from_env()?)?;
             say!("the configuration is sound; data lie in {}", config.store.data.display());
         }
         ConfigCommand::Show { file } => {

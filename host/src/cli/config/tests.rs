@@ -91,6 +91,29 @@ fn an_smtp_server_is_checked_and_needs_its_password() {
 }
 
 #[test]
+fn a_file_of_authorities_is_read_or_named() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let outbound = |setting: &str, name: &str| {
+        let config = load(&format!("{setting} = [{:?}]\n", dir.path().join(name))).expect("TOML");
+        config.outbound(&Secrets::default()).map_err(|error| format!("{error:#}"))
+    };
+    let mail =
+        "[smtp.care]\nhost = \"mail.example\"\nport = 587\ntls = \"starttls\"\nfrom = \"care@mail.example\"\nca_files";
+    for (name, text, expect) in [
+        ("empty.pem", "", "it holds no `-----BEGIN CERTIFICATE-----`"),
+        ("key.pem", "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n", "it holds no"),
+        ("torn.pem", "-----BEGIN CERTIFICATE-----\nAAAA\n", "it is not PEM"),
+        ("other.pem", "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n", "certificate 1 is none"),
+    ] {
+        std::fs::write(dir.path().join(name), text).expect("written");
+        let error = outbound("[outbound]\nca_files", name).expect_err(expect);
+        assert!(error.contains("outbound.ca_files") && error.contains(name) && error.contains(expect), "{error}");
+    }
+    let error = outbound(mail, "nowhere.pem").expect_err("there is none");
+    assert!(error.contains("smtp.care.ca_files") && error.contains("nowhere.pem"), "{error}");
+}
+
+#[test]
 fn secrets_never_show() {
     let outbound = BTreeMap::from([("sms-key".to_owned(), Secret::new("hush"))]);
     let secrets = Secrets { operator_key: Some("open sesame".to_owned()), master_key: Some([7; 32]), outbound };

@@ -88,6 +88,7 @@ impl Vendors {
             username: None,
             password_secret: None,
             from: "康宁药房 <care@pharmacy.example>".to_owned(),
+            ca_files: Vec::new(),
         };
         config.smtp.insert(MAIL_SERVER.to_owned(), server);
     }

@@ -1,7 +1,6 @@
 //! HTTP requests: checked against the grants, sent to an address that was checked, answered within limits.
 
 use std::{
-    error::Error,
     io,
     net::{IpAddr, SocketAddr, ToSocketAddrs as _},
     sync::OnceLock,
@@ -9,7 +8,7 @@ use std::{
 };
 
 use reqwest::{
-    Client, Method, Request, Url,
+    Certificate, Client, Method, Request, Url,
     dns::{Addrs, Name, Resolve, Resolving},
     header::{HeaderMap, HeaderName, HeaderValue},
     redirect,
@@ -20,6 +19,7 @@ use super::{
     Lookup, Secret,
     address::is_public,
     grant_for,
+    tls::{self, Roots},
     wire::{self, HttpError, Response},
 };
 use crate::plugin::budget::HttpGrant;
@@ -35,6 +35,9 @@ const CONNECT_MAX: Duration = Duration::from_secs(5);
 /// Connections to one host that wait for the next request, and for how long.
 const IDLE_PER_HOST_MAX: usize = 64;
 const IDLE_MAX: Duration = Duration::from_secs(30);
+
+/// Where an operator adds authorities.
+const CA_SETTING: &str = "outbound.ca_files";
 
 /// Headers that are the host's, or the connection's.
 const OWN_HEADERS: [&str; 11] = [
@@ -84,13 +87,14 @@ impl Resolve for Checked {
 /// host that was granted less.
 pub(super) struct Clients {
     lookup: Option<Lookup>,
+    roots: Roots,
     public: OnceLock<Client>,
     private: OnceLock<Client>,
 }
 
 impl Clients {
-    pub(super) const fn new(lookup: Option<Lookup>) -> Self {
-        Self { lookup, public: OnceLock::new(), private: OnceLock::new() }
+    pub(super) const fn new(lookup: Option<Lookup>, roots: Roots) -> Self {
+        Self { lookup, roots, public: OnceLock::new(), private: OnceLock::new() }
     }
 
     /// Made at the first request: reading the machine's certificates takes a while.
@@ -99,7 +103,9 @@ impl Clients {
         if let Some(client) = place.get() {
             return Ok(client);
         }
+        let roots: Vec<Certificate> = self.roots.der().map(Certificate::from_der).collect::<Result<_, _>>()?;
         let client = Client::builder()
+            .tls_certs_merge(roots)
             .dns_resolver(Checked { lookup: self.lookup.clone(), private })
             .redirect(redirect::Policy::none())
             .retry(reqwest::retry::never())
@@ -146,29 +152,22 @@ async fn read(mut answer: reqwest::Response) -> Result<Response, HttpError> {
 /// What an error says about whether the request may have arrived. The URL stays out of it: it may name a person.
 fn explain(error: reqwest::Error) -> HttpError {
     let error = error.without_url();
-    if let Some(inner) = causes(&error).find_map(|cause| cause.downcast_ref::<NotPublic>()) {
+    if let Some(inner) = tls::chain(&error).find_map(|cause| cause.downcast_ref::<NotPublic>()) {
         return HttpError::Denied(inner.to_string());
     }
-    let why = causes(&error).last().map_or_else(|| error.to_string(), ToString::to_string);
+    let why = tls::why(&error, CA_SETTING);
+    let why = why.or_else(|| tls::chain(&error).last().map(ToString::to_string)).unwrap_or_default();
     if error.is_builder() {
         HttpError::Denied(why)
     } else if error.is_connect() {
         HttpError::Unreachable(why)
     } else if error.is_timeout() {
         HttpError::Timeout
+    } else if tls::chain(&error).any(|cause| cause.downcast_ref().is_some_and(hyper::Error::is_parse)) {
+        HttpError::Broken("the server does not speak HTTP on this port; does it want https?".to_owned())
     } else {
         HttpError::Broken(why)
     }
-}
-
-/// What lies behind an error, the nearest first.
-fn causes(error: &reqwest::Error) -> impl Iterator<Item = &(dyn Error + 'static)> {
-    let mut next = error.source();
-    std::iter::from_fn(move || {
-        let cause = next?;
-        next = cause.source();
-        Some(cause)
-    })
 }
 
 /// Whether a grant can be met at all.

@@ -17,7 +17,7 @@ use lettre::{
     },
     transport::smtp::{
         authentication::{Credentials, DEFAULT_MECHANISMS},
-        client::{AsyncSmtpConnection, TlsParameters},
+        client::{AsyncSmtpConnection, Certificate, TlsParameters},
         commands::{Data, Mail as MailFrom, Rcpt},
         extension::ClientId,
         response::Response,
@@ -27,6 +27,7 @@ use tokio::time::Instant;
 
 use super::{
     Secret,
+    tls::{self, Roots},
     wire::{Mail, MailError},
 };
 
@@ -34,6 +35,8 @@ use super::{
 const TEXT_BYTES_MAX: usize = 256 << 10;
 const SUBJECT_BYTES_MAX: usize = 512;
 const URL_BYTES_MAX: usize = 1_024;
+/// Where an operator adds authorities.
+const CA_SETTING: &str = "smtp.NAME.ca_files";
 /// How long a connection may take to be made.
 const CONNECT_MAX: Duration = Duration::from_secs(5);
 /// Connections that wait for the next mail, and for how long.
@@ -55,6 +58,8 @@ pub struct SmtpServer {
     pub password_secret: Option<String>,
     /// Who writes: `Name <address>`.
     pub from: String,
+    /// Trusted for this server beside the machine's authorities.
+    pub roots: Roots,
 }
 
 /// How the connection to an SMTP server is encrypted.
@@ -62,7 +67,7 @@ pub struct SmtpServer {
 pub enum SmtpTls {
     /// Not at all: within a machine.
     None,
-    /// By STARTTLS, or not used.
+    /// By STARTTLS; a server that does not offer it is not used.
     StartTls,
     /// From the first byte.
     Tls,
@@ -81,6 +86,10 @@ impl SmtpServer {
         if self.username.is_some() != self.password_secret.is_some() {
             return Err("username and password_secret go together".to_owned());
         }
+        let within = matches!(self.host.as_str(), "localhost" | "127.0.0.1" | "::1");
+        if self.tls == SmtpTls::None && self.username.is_some() && !within {
+            return Err("tls = \"none\" would send the password in clear; use \"starttls\" or \"tls\"".to_owned());
+        }
         let from: Result<Mailbox, _> = self.from.parse();
         from.map(drop).map_err(|_| "from must be `address` or `Name <address>`".to_owned())
     }
@@ -96,10 +105,30 @@ pub(super) struct MailServer {
 /// How far a mail has come.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Phase {
+    /// No mail can be handed over yet: what fails is the server's or the operator's fault, never the mail's.
+    Greeting,
+    /// The server hears who is logging in.
+    Login,
     /// The server has none of it.
     Envelope,
     /// The server may have all of it.
     Data,
+}
+
+/// Why a mail was not handed over.
+enum Failure {
+    /// The server does not offer STARTTLS, which is configured.
+    NoStartTls,
+    /// The server offers no way to log in that is known.
+    NoLogin,
+    /// Anything else.
+    Smtp(lettre::transport::smtp::Error),
+}
+
+impl From<lettre::transport::smtp::Error> for Failure {
+    fn from(error: lettre::transport::smtp::Error) -> Self {
+        Self::Smtp(error)
+    }
 }
 
 impl MailServer {
@@ -115,13 +144,15 @@ impl MailServer {
         until: Instant,
     ) -> Result<String, MailError> {
         let message = build(&self.server, mail).map_err(MailError::Denied)?;
-        let mut phase = Phase::Envelope;
+        let mut phase = Phase::Greeting;
         let handing = self.hand_over(&message, secrets, &mut phase);
         match tokio::time::timeout_at(until, handing).await {
             Ok(Ok(answer)) => Ok(shown(&answer)),
-            Ok(Err(error)) => Err(explain(&error, phase)),
-            Err(_) if phase == Phase::Envelope => Err(MailError::Later("the server did not answer in time".to_owned())),
-            Err(_) => Err(MailError::Broken("the server did not confirm the mail in time".to_owned())),
+            Ok(Err(failure)) => Err(explain(&failure, phase)),
+            Err(_) if phase == Phase::Data => {
+                Err(MailError::Broken("the server did not confirm the mail in time".to_owned()))
+            }
+            Err(_) => Err(MailError::Later("the server did not answer in time".to_owned())),
         }
     }
 
@@ -130,10 +161,11 @@ impl MailServer {
         message: &Message,
         secrets: &BTreeMap<String, Secret>,
         phase: &mut Phase,
-    ) -> Result<Response, lettre::transport::smtp::Error> {
-        let mut connection = self.connection(secrets).await?;
+    ) -> Result<Response, Failure> {
+        let mut connection = self.connection(secrets, phase).await?;
         let envelope = message.envelope();
         connection.command(MailFrom::new(envelope.from().cloned(), Vec::new())).await?;
+        *phase = Phase::Envelope;
         for to in envelope.to() {
             connection.command(Rcpt::new(to.clone(), Vec::new())).await?;
         }
@@ -144,11 +176,13 @@ impl MailServer {
         Ok(answer)
     }
 
-    /// A connection that lives: one that waited, or a new one. One that fails is dropped, never kept.
+    /// A connection that lives: one that waited, or a new one. One that fails is dropped, never kept. Nothing but the
+    /// greeting is said before the connection is encrypted as configured.
     async fn connection(
         &self,
         secrets: &BTreeMap<String, Secret>,
-    ) -> Result<AsyncSmtpConnection, lettre::transport::smtp::Error> {
+        phase: &mut Phase,
+    ) -> Result<AsyncSmtpConnection, Failure> {
         while let Some((mut connection, since)) = self.take() {
             if since.elapsed() < IDLE_FOR && connection.test_connected().await {
                 return Ok(connection);
@@ -164,12 +198,20 @@ impl MailServer {
         let mut connection =
             AsyncSmtpConnection::connect_tokio1(place, Some(CONNECT_MAX), &hello, implicit, None).await?;
         if let Some(tls) = tls.filter(|_| server.tls == SmtpTls::StartTls) {
+            if !connection.can_starttls() {
+                return Err(Failure::NoStartTls);
+            }
             connection.starttls(tls, &hello).await?;
         }
         let password = server.password_secret.as_ref().and_then(|name| secrets.get(name));
         if let (Some(username), Some(password)) = (&server.username, password) {
+            if connection.server_info().get_auth_mechanism(DEFAULT_MECHANISMS).is_none() {
+                return Err(Failure::NoLogin);
+            }
+            *phase = Phase::Login;
             let credentials = Credentials::new(username.clone(), password.text().to_owned());
             connection.auth(DEFAULT_MECHANISMS, &credentials).await?;
+            *phase = Phase::Greeting;
         }
         Ok(connection)
     }
@@ -178,7 +220,11 @@ impl MailServer {
         if let Some(tls) = self.tls.get() {
             return Ok(tls.clone());
         }
-        let tls = TlsParameters::new(self.server.host.clone())?;
+        let mut builder = TlsParameters::builder(self.server.host.clone());
+        for root in self.server.roots.der() {
+            builder = builder.add_root_certificate(Certificate::from_der(root.to_vec())?);
+        }
+        let tls = builder.build()?;
         Ok(self.tls.get_or_init(|| tls).clone())
     }
 
@@ -200,20 +246,29 @@ fn shown(answer: &Response) -> String {
     format!("{} {}", answer.code(), text.escape_debug()).chars().take(200).collect()
 }
 
-/// What an error means for the mail. The server's own words stay out of it: they like to repeat the address.
-fn explain(error: &lettre::transport::smtp::Error, phase: Phase) -> MailError {
-    if let Some(code) = error.status() {
-        let why = format!("the server answers {code}");
-        return if error.is_permanent() { MailError::Refused(why) } else { MailError::Later(why) };
-    }
-    match phase {
-        Phase::Data => MailError::Broken("the connection broke before the server confirmed the mail".to_owned()),
-        Phase::Envelope if error.is_tls() => MailError::Later("the server's certificate cannot be trusted".to_owned()),
-        Phase::Envelope if error.is_client() => {
-            MailError::Later("the server lacks STARTTLS or a way to log in".to_owned())
+/// What a failure means for the mail. The server's own words stay out of it: they like to repeat the address.
+fn explain(failure: &Failure, phase: Phase) -> MailError {
+    let error = match failure {
+        Failure::NoStartTls => {
+            return MailError::Later("the server does not offer STARTTLS; nothing was said".to_owned());
         }
-        Phase::Envelope => MailError::Later("the server cannot be reached".to_owned()),
+        Failure::NoLogin => return MailError::Later("the server offers neither AUTH PLAIN nor LOGIN".to_owned()),
+        Failure::Smtp(error) => error,
+    };
+    if let Some(code) = error.status() {
+        return match phase {
+            Phase::Login => MailError::Later(format!("the server does not take the user name and password: {code}")),
+            Phase::Envelope | Phase::Data if error.is_permanent() => {
+                MailError::Refused(format!("the server answers {code}"))
+            }
+            _ => MailError::Later(format!("the server answers {code}")),
+        };
     }
+    if phase == Phase::Data {
+        return MailError::Broken("the connection broke before the server confirmed the mail".to_owned());
+    }
+    let why = tls::why(error, CA_SETTING);
+    MailError::Later(why.unwrap_or_else(|| "the server cannot be reached".to_owned()))
 }
 
 fn build(server: &SmtpServer, mail: Mail) -> Result<Message, String> {
@@ -262,6 +317,7 @@ mod tests {
             username: None,
             password_secret: None,
             from: "康宁药房 <care@mail.example>".to_owned(),
+            roots: Roots::none(),
         }
     }
 
@@ -314,5 +370,16 @@ mod tests {
         assert!(SmtpServer { from: "nobody".to_owned(), ..server() }.check().is_err());
         assert!(SmtpServer { username: Some("a".to_owned()), ..server() }.check().is_err());
         assert!(SmtpServer { port: 0, ..server() }.check().is_err());
+        let login = |tls, host: &str| SmtpServer {
+            username: Some("care".to_owned()),
+            password_secret: Some("care-mail".to_owned()),
+            tls,
+            host: host.to_owned(),
+            ..server()
+        };
+        let clear = login(SmtpTls::None, "mail.example").check().expect_err("in clear");
+        assert!(clear.contains("send the password in clear"), "{clear}");
+        assert_eq!(login(SmtpTls::None, "127.0.0.1").check(), Ok(()));
+        assert_eq!(login(SmtpTls::StartTls, "mail.example").check(), Ok(()));
     }
 }

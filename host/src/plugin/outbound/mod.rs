@@ -11,6 +11,7 @@ mod http;
 mod mail;
 mod script;
 mod secret;
+mod tls;
 pub(super) mod wire;
 
 use std::{collections::BTreeMap, fmt, io, net::IpAddr, sync::Arc};
@@ -26,6 +27,7 @@ use self::{http::Clients, mail::MailServer};
 pub use self::{
     mail::{SmtpServer, SmtpTls},
     secret::Secret,
+    tls::Roots,
 };
 use super::{
     budget::{Grants, HttpGrant},
@@ -50,14 +52,16 @@ pub struct Outbound {
     pub secrets: BTreeMap<String, Secret>,
     /// SMTP servers by name.
     pub smtp: BTreeMap<String, SmtpServer>,
+    /// Trusted by `https` beside the machine's authorities. A mail server has its own.
+    pub roots: Roots,
     /// Finds addresses; `None` asks the system.
     pub lookup: Option<Lookup>,
 }
 
 impl Outbound {
-    /// No secret, no server.
+    /// No secret, no server, nobody trusted whom the machine does not trust.
     pub const fn none() -> Self {
-        Self { secrets: BTreeMap::new(), smtp: BTreeMap::new(), lookup: None }
+        Self { secrets: BTreeMap::new(), smtp: BTreeMap::new(), roots: Roots::none(), lookup: None }
     }
 }
 
@@ -67,6 +71,7 @@ impl fmt::Debug for Outbound {
         f.debug_struct("Outbound")
             .field("secrets", &self.secrets.keys())
             .field("smtp", &self.smtp)
+            .field("roots", &self.roots)
             .finish_non_exhaustive()
     }
 }
@@ -150,7 +155,7 @@ impl Egress {
         Self {
             secrets: outbound.secrets,
             smtp: outbound.smtp.into_iter().map(|(name, server)| (name, MailServer::new(server))).collect(),
-            clients: Clients::new(outbound.lookup),
+            clients: Clients::new(outbound.lookup, outbound.roots),
             places: Arc::new(Semaphore::new((sandboxes as usize / 2).max(1))),
         }
     }
