@@ -167,6 +167,61 @@ async fn what_is_unpacked_is_what_was_backed_up_and_destroyed_keys_stay_destroye
     assert!(matches!(other_key, Err(crate::members::vault::VaultError::WrongKey { .. })));
 }
 
+/// A receiver so slow that much is committed between any two of its bytes.
+struct Slow {
+    bytes: Vec<u8>,
+    store: Store,
+    runtime: tokio::runtime::Handle,
+    commits: u64,
+}
+
+impl std::io::Write for Slow {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        if let Some(left) = self.commits.checked_sub(1) {
+            self.commits = left;
+            let put = move |tx: &mut crate::store::Tx<'_>| tx.put(&TEXTS, &(100 + left), &"y".repeat(900_000));
+            self.runtime.block_on(self.store.run::<_, StoreError, _>(made_at(), put)).unwrap();
+        }
+        self.bytes.extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_slow_receiver_gets_a_backup_that_can_be_restored() {
+    let (dir, place) = (TempDir::new().unwrap(), TempDir::new().unwrap());
+    let (store, vault, decisions) = rooms(dir.path()).await;
+    let commits = 90;
+    let runtime = tokio::runtime::Handle::current();
+    let mut to = Slow { bytes: Vec::new(), store: store.clone(), runtime, commits };
+    let backup = Backup::begin(&store, vault, decisions, dir.path().join("modules").into(), made_at()).unwrap();
+    let made = tokio::task::spawn_blocking(move || backup.write(&mut to).map(|manifest| (manifest, to.bytes)));
+    let (manifest, bytes) = made.await.unwrap().unwrap();
+    let manifest_again = unpack(bytes.as_slice(), place.path(), &options()).unwrap();
+    assert_eq!(manifest_again, manifest);
+    let copy = Store::open(&place.path().join("store"), options(), Vec::new()).unwrap();
+    assert_eq!(copy.stats().seq, manifest.seq);
+    let kept: Result<Vec<u64>, StoreError> = copy
+        .read(move |tx| {
+            let mut kept = Vec::new();
+            for n in 100..100 + commits {
+                kept.extend(tx.get(&TEXTS, &n)?.map(|text| (n, text.len() == 900_000)).filter(|(_, whole)| *whole));
+            }
+            Ok(kept.into_iter().map(|(n, _)| n).collect())
+        })
+        .await;
+    let kept = kept.unwrap();
+    assert!(kept.len() > 10, "much was committed while it was taken: {}", kept.len());
+    // Written from the last number down, and the backup is of one moment.
+    assert_eq!(kept, (100 + commits - kept.len() as u64..100 + commits).collect::<Vec<_>>());
+    let rows = copy.check_rows().unwrap();
+    assert!(rows.torn.is_empty() && rows.loose_chunks.is_empty(), "{rows:?}");
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
     /// Whatever bytes come, reading them ends, with an error.

@@ -105,10 +105,12 @@ pub enum StoreError {
     #[error("a backup of this store is being made already: wait until it is done")]
     Exporting,
     /// Commits came in faster than the export was taken.
-    #[error("the export fell more than {bytes_max} bytes of commits behind: take it faster, or at a quieter hour")]
+    #[error("the export fell {bytes_behind} bytes of commits behind, and {why}: take it faster, or at a quieter hour")]
     ExportOverrun {
-        /// Bytes of commits that may wait.
-        bytes_max: usize,
+        /// Bytes of commits that waited.
+        bytes_behind: u64,
+        /// Why no more can wait.
+        why: &'static str,
     },
     /// Bytes that were to be imported are not what an export gives.
     #[error("what is imported is no export of a store: {reason}")]

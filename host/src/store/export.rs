@@ -12,10 +12,15 @@
 //! write   key bytes u16 | value bytes u32, or FFFFFFFF to delete | key | value
 //! ```
 //!
-//! [`Import`] makes a new store of such pieces. Batches wait in memory for the export, 64 MiB at most: a receiver that is
-//! slower than the commits has its export ended, never the commits.
+//! [`Import`] makes a new store of such pieces, however they were cut on the way. A receiver that is slower than the commits
+//! lets batches wait in memory and then in a file, see [`mod@tap`]; one that is too slow has its export ended, never the
+//! commits.
+
+mod tap;
 
 use std::{collections::BTreeMap, path::Path, sync::Arc};
+
+pub(super) use tap::{Kept, Limits, Tap};
 
 use super::{
     SledOptions,
@@ -30,44 +35,12 @@ use super::{
 
 /// A page of rows ends when it has this many bytes.
 const PAGE_BYTES: usize = 256 << 10;
-/// Bytes of batches that may wait for an export.
-const TAP_BYTES_MAX: usize = 64 << 20;
 /// Stands for a deletion where the length of a value would be.
 const DELETED: u32 = u32::MAX;
 /// The store's own head of a key, and the number of a chunk after it.
 const KEY_EXTRA_BYTES: usize = 4 + 2;
 /// An import is synced after so many bytes, so that little waits in memory.
 const SYNC_EVERY_BYTES: usize = 64 << 20;
-
-/// What the writer keeps for an export.
-pub(super) struct Tap {
-    bytes: Vec<u8>,
-    seq: Seq,
-    overrun: bool,
-}
-
-impl Tap {
-    pub(super) fn new(seq: Seq) -> Self {
-        Self { bytes: Vec::new(), seq, overrun: false }
-    }
-
-    /// Keeps a batch that was applied.
-    pub(super) fn tell(&mut self, writes: &[u8], seq: Seq) {
-        self.seq = seq;
-        if self.overrun || self.bytes.len() + writes.len() > TAP_BYTES_MAX {
-            (self.overrun, self.bytes) = (true, Vec::new());
-        } else {
-            self.bytes.extend_from_slice(writes);
-        }
-    }
-
-    pub(super) fn take(&mut self) -> Result<(Vec<u8>, Seq), StoreError> {
-        if self.overrun {
-            return Err(StoreError::ExportOverrun { bytes_max: TAP_BYTES_MAX });
-        }
-        Ok((std::mem::take(&mut self.bytes), self.seq))
-    }
-}
 
 /// Appends one write to a piece.
 pub(super) fn put_write(to: &mut Vec<u8>, key: &[u8], value: Option<&[u8]>) {
@@ -79,26 +52,30 @@ pub(super) fn put_write(to: &mut Vec<u8>, key: &[u8], value: Option<&[u8]>) {
     to.extend_from_slice(value.unwrap_or_default());
 }
 
-/// Takes the first write off a piece.
-fn take_write<'a>(from: &mut &'a [u8]) -> Result<(&'a [u8], Option<&'a [u8]>), StoreError> {
+/// A key and what is written there.
+type Write<'a> = (&'a [u8], Option<&'a [u8]>);
+
+/// Takes the first write off a piece; `None` if the piece ends within it. What is there already is checked.
+fn take_write<'a>(from: &mut &'a [u8]) -> Result<Option<Write<'a>>, StoreError> {
     let wrong = |reason| StoreError::NotAnExport { reason };
-    let short = || wrong("a write is cut short");
-    let (key_bytes, rest) = from.split_first_chunk::<2>().ok_or_else(short)?;
-    let (value_bytes, rest) = rest.split_first_chunk::<4>().ok_or_else(short)?;
-    let (key_bytes, value_bytes) = (usize::from(u16::from_be_bytes(*key_bytes)), u32::from_be_bytes(*value_bytes));
-    let (key, rest) = rest.split_at_checked(key_bytes).ok_or_else(short)?;
-    if key_bytes > KEY_BYTES_MAX + KEY_EXTRA_BYTES || tag_of(key).is_none() {
+    let Some((key_bytes, rest)) = from.split_first_chunk::<2>() else { return Ok(None) };
+    let key_bytes = usize::from(u16::from_be_bytes(*key_bytes));
+    if key_bytes > KEY_BYTES_MAX + KEY_EXTRA_BYTES {
         return Err(wrong("a key is no table's"));
     }
-    if value_bytes == DELETED {
-        *from = rest;
-        return Ok((key, None));
+    let Some((value_bytes, rest)) = rest.split_first_chunk::<4>() else { return Ok(None) };
+    let value_bytes = u32::from_be_bytes(*value_bytes);
+    let value_bytes = if value_bytes == DELETED { None } else { Some(value_bytes as usize) };
+    if value_bytes.is_some_and(|bytes| bytes > 2 * STORED_BYTES_MAX) {
+        return Err(wrong("a value is too long"));
     }
-    let value_bytes = usize::try_from(value_bytes).ok().filter(|bytes| *bytes <= 2 * STORED_BYTES_MAX);
-    let (value, rest) =
-        rest.split_at_checked(value_bytes.ok_or_else(|| wrong("a value is too long"))?).ok_or_else(short)?;
+    let Some((key, rest)) = rest.split_at_checked(key_bytes) else { return Ok(None) };
+    if tag_of(key).is_none() {
+        return Err(wrong("a key is no table's"));
+    }
+    let Some((value, rest)) = rest.split_at_checked(value_bytes.unwrap_or(0)) else { return Ok(None) };
     *from = rest;
-    Ok((key, Some(value)))
+    Ok(Some((key, value_bytes.map(|_| value))))
 }
 
 /// Everything that is stored, piece by piece. One at a time; dropping it ends it.
@@ -110,15 +87,25 @@ pub struct Export {
 }
 
 enum Source {
-    Sled { handle: Arc<Handle>, next: Option<Vec<u8>>, rows_next: bool, open: bool },
+    Sled { handle: Arc<Handle>, next: Option<Vec<u8>>, rows_next: bool, rest: Rest },
     Model(std::vec::IntoIter<Pair>),
+}
+
+/// What the writer keeps for an export.
+enum Rest {
+    /// More comes.
+    Coming,
+    /// All rows are read: these batches are the last ones, and nothing is kept any more.
+    Last(Box<Tap>),
+    /// Everything was told.
+    Told,
 }
 
 impl Export {
     pub(super) fn of_sled(handle: Arc<Handle>) -> Result<Self, StoreError> {
         handle.open_tap()?;
         let next = Some(all_tables(None).from);
-        Ok(Self { source: Source::Sled { handle, next, rows_next: true, open: true }, seq: Seq::default() })
+        Ok(Self { source: Source::Sled { handle, next, rows_next: true, rest: Rest::Coming }, seq: Seq::default() })
     }
 
     pub(super) fn of_model((rows, seq): (Vec<Pair>, Seq)) -> Self {
@@ -129,7 +116,7 @@ impl Export {
     ///
     /// # Errors
     ///
-    /// [`StoreError::ExportOverrun`] if the pieces are taken more slowly than commits come in, and those of the backend.
+    /// [`StoreError::ExportOverrun`] if the pieces are taken far more slowly than commits come in, and those of the backend.
     pub fn piece(&mut self) -> Result<Option<Vec<u8>>, StoreError> {
         match &mut self.source {
             Source::Model(rows) => {
@@ -141,25 +128,34 @@ impl Export {
                 }
                 Ok((!piece.is_empty()).then_some(piece))
             }
-            Source::Sled { handle, next, rows_next, open } => loop {
-                if !*open {
-                    return Ok(None);
-                }
+            Source::Sled { handle, next, rows_next, rest } => loop {
                 // A page first, what was applied meanwhile after it: never the other way round.
-                let piece = if std::mem::replace(rows_next, false)
-                    && let Some(from) = next.take()
-                {
-                    let (piece, after) = page(handle, from)?;
-                    *next = after;
-                    piece
-                } else {
-                    let last = next.is_none();
-                    let (piece, seq) = handle.drain_tap(last)?;
-                    (*rows_next, *open, self.seq) = (true, !last, seq);
-                    piece
+                let (kept, seq) = match rest {
+                    Rest::Told => return Ok(None),
+                    Rest::Last(tap) => tap.take()?,
+                    Rest::Coming if std::mem::replace(rows_next, false) => {
+                        let Some(from) = next.take() else {
+                            *rest = Rest::Last(Box::new(handle.end_tap()?));
+                            continue;
+                        };
+                        let (piece, after) = page(handle, from)?;
+                        *next = after;
+                        if piece.is_empty() {
+                            continue;
+                        }
+                        return Ok(Some(piece));
+                    }
+                    Rest::Coming => {
+                        *rows_next = true;
+                        handle.drain_tap()?
+                    }
                 };
+                let piece = kept.read()?;
                 if !piece.is_empty() {
                     return Ok(Some(piece));
+                }
+                if let Rest::Last(_) = rest {
+                    (*rest, self.seq) = (Rest::Told, seq);
                 }
             },
         }
@@ -173,7 +169,7 @@ impl Export {
 
 impl Drop for Export {
     fn drop(&mut self) {
-        if let Source::Sled { handle, open: true, .. } = &self.source {
+        if let Source::Sled { handle, rest: Rest::Coming, .. } = &self.source {
             handle.close_tap();
         }
     }
@@ -200,6 +196,8 @@ pub struct Import {
     disk: Disk,
     space: Space,
     batch: Vec<(Bytes, Option<Bytes>)>,
+    /// The beginning of a write whose end comes with the next piece.
+    cut: Vec<u8>,
     unsynced: usize,
 }
 
@@ -216,37 +214,51 @@ impl Import {
         }
         let (disk, _) = Disk::open(dir, options)?;
         let space = Space::new(dir, options.reserve_bytes);
-        Ok(Self { disk, space, batch: Vec::new(), unsynced: 0 })
+        Ok(Self { disk, space, batch: Vec::new(), cut: Vec::new(), unsynced: 0 })
     }
 
-    /// Takes the next piece.
+    /// Takes the next bytes. They may begin and end within a write: on their way pieces are cut and joined.
     ///
     /// # Errors
     ///
     /// [`StoreError::NotAnExport`], and those of the backend.
-    pub fn write(&mut self, mut piece: &[u8]) -> Result<(), StoreError> {
-        while !piece.is_empty() {
-            let (key, value) = take_write(&mut piece)?;
+    pub fn write(&mut self, piece: &[u8]) -> Result<(), StoreError> {
+        let mut joined = std::mem::take(&mut self.cut);
+        let mut rest = if joined.is_empty() {
+            piece
+        } else {
+            joined.extend_from_slice(piece);
+            joined.as_slice()
+        };
+        while let Some((key, value)) = take_write(&mut rest)? {
             self.batch.push((key.into(), value.map(Bytes::from)));
             if self.batch.len() >= WRITES_MAX {
                 self.apply(Seq::default())?;
             }
         }
+        // Shorter than one write, which is bounded.
+        self.cut = rest.to_vec();
         Ok(())
+    }
+
+    fn whole(&self) -> Result<(), StoreError> {
+        if self.cut.is_empty() { Ok(()) } else { Err(StoreError::NotAnExport { reason: "a write is cut short" }) }
     }
 
     /// Closes the store as the state of that commit; it is on disk, and nobody has it open, when this returns.
     ///
     /// # Errors
     ///
-    /// Those of the backend.
+    /// [`StoreError::NotAnExport`] if the last write has no end, and those of the backend.
     pub fn finish(mut self, dir: &Path, seq: Seq) -> Result<(), StoreError> {
+        self.whole()?;
         self.apply(seq)?;
         self.disk.close(dir).map(drop).map_err(cannot_write)
     }
 
     /// Like [`Import::finish`], but the directory stays locked as long as the answer is kept.
     pub(super) fn finish_locked(mut self, dir: &Path, seq: Seq) -> Result<std::fs::File, StoreError> {
+        self.whole()?;
         self.apply(seq)?;
         self.disk.close(dir).map_err(cannot_write)
     }
@@ -285,8 +297,8 @@ pub(super) fn check_rows(mut export: Export) -> Result<RowsReport, StoreError> {
     let mut chunked: BTreeMap<Vec<u8>, (Vec<u8>, Vec<u8>, u16)> = BTreeMap::new();
     while let Some(piece) = export.piece()? {
         let mut rest = piece.as_slice();
-        while !rest.is_empty() {
-            let (key, Some(value)) = take_write(&mut rest)? else { continue };
+        while let Some((key, value)) = take_write(&mut rest)? {
+            let Some(value) = value else { continue };
             let Some((tag, chunk)) = tag_of(key) else { continue };
             match chunk {
                 None => {

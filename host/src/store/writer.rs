@@ -24,7 +24,7 @@ use tokio::sync::{oneshot, watch};
 use super::{
     Barrier, SledOptions,
     error::StoreError,
-    export::{Tap, put_write},
+    export::{Kept, Limits, Tap, put_write},
     overlay::{Base as _, Bytes, Layer, Pair},
     queue::Queue,
     sled::{Disk, Space},
@@ -306,21 +306,28 @@ impl Handle {
         if tap.is_some() {
             return Err(StoreError::Exporting);
         }
-        *tap = Some(Tap::new(Seq::new(self.shared.seq.load(SeqCst))));
+        let seq = Seq::new(self.shared.seq.load(SeqCst));
+        *tap = Some(Tap::new(seq, &self.shared.dir, self.shared.reserve, Limits::STANDARD));
         Ok(())
     }
 
-    /// Takes what was kept since the last call; with `close`, nothing is kept after it.
-    pub(super) fn drain_tap(&self, close: bool) -> Result<(Vec<u8>, Seq), StoreError> {
-        if let Some(reason) = self.shared.poison.get() {
-            return Err(StoreError::Poisoned { reason: Arc::clone(reason) });
+    /// Takes the oldest of what was kept.
+    pub(super) fn drain_tap(&self) -> Result<(Kept, Seq), StoreError> {
+        self.sound()?;
+        self.tap().as_mut().ok_or(StoreError::Closed)?.take()
+    }
+
+    /// Keeps nothing more; what was kept goes to the caller.
+    pub(super) fn end_tap(&self) -> Result<Tap, StoreError> {
+        self.sound()?;
+        self.tap().take().ok_or(StoreError::Closed)
+    }
+
+    fn sound(&self) -> Result<(), StoreError> {
+        match self.shared.poison.get() {
+            Some(reason) => Err(StoreError::Poisoned { reason: Arc::clone(reason) }),
+            None => Ok(()),
         }
-        let mut tap = self.tap();
-        let kept = tap.as_mut().ok_or(StoreError::Closed)?.take();
-        if close {
-            *tap = None;
-        }
-        kept
     }
 
     /// An export that is given up keeps nothing.

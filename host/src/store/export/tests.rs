@@ -115,12 +115,67 @@ async fn an_export_that_is_given_up_frees_the_store_and_a_closed_one_has_none() 
     assert!(matches!(store.export(), Err(StoreError::Closed)));
 }
 
+/// More is committed than waits in memory before the second piece is taken, and more while the rest is.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_receiver_that_is_slower_than_the_commits_still_gets_all() {
+    let dir = TempDir::new().unwrap();
+    let store = open(&dir.path().join("store"));
+    fill(&store).await;
+    let mut export = store.export().unwrap();
+    let mut pieces = vec![export.piece().unwrap().unwrap()];
+    let text = "x".repeat(900_000);
+    for n in 0..90 {
+        let text = text.clone();
+        let run = store.run::<_, StoreError, _>(at(1), move |tx| tx.put(&TEXTS, &n, &text));
+        run.await.unwrap();
+        transfer(&store, 3 * n).await;
+    }
+    let before = store.stats().seq;
+    while let Some(piece) = export.piece().unwrap() {
+        pieces.push(piece);
+        if pieces.len() < 20 {
+            transfer(&store, 7 * pieces.len() as u64).await;
+        }
+    }
+    let mut import = Import::begin(&dir.path().join("copy"), &test_options()).unwrap();
+    pieces.iter().for_each(|piece| import.write(piece).unwrap());
+    import.finish(&dir.path().join("copy"), export.seq()).unwrap();
+    drop(export);
+    assert!(pieces.iter().map(Vec::len).sum::<usize>() > Limits::STANDARD.memory_bytes);
+    let copy = open(&dir.path().join("copy"));
+    assert_eq!(sum(&copy).await, (ACCOUNTS_COUNT, 100 * i64::try_from(ACCOUNTS_COUNT).unwrap()));
+    let seq = copy.stats().seq;
+    assert!(before <= seq && seq <= store.stats().seq, "{before}, {seq}: it is of one moment, after all that");
+    for n in [10, 50, 89] {
+        assert_eq!(copy.read(move |tx| tx.get(&TEXTS, &n)).await.unwrap().map(|text| text.len()), Some(900_000));
+    }
+    let rows = copy.check_rows().unwrap();
+    assert!(rows.torn.is_empty() && rows.loose_chunks.is_empty(), "{rows:?}");
+}
+
+/// Backups cut pieces at a mebibyte, wherever that is within a write.
 #[tokio::test]
-async fn commits_do_not_wait_for_an_export_that_nobody_takes() {
-    let mut tap = Tap::new(Seq::new(7));
-    tap.tell(&[0; TAP_BYTES_MAX], Seq::new(8));
-    tap.tell(&[0; 1], Seq::new(9));
-    assert!(matches!(tap.take(), Err(StoreError::ExportOverrun { bytes_max: TAP_BYTES_MAX })));
+async fn pieces_may_be_cut_and_joined_anywhere() {
+    let dir = TempDir::new().unwrap();
+    let mut bytes = Vec::new();
+    put_write(&mut bytes, &[0, 0, 0, 24, 9], Some(&[1, 2, 3]));
+    put_write(&mut bytes, &[0, 0, 0, 24, 8], None);
+    put_write(&mut bytes, &[0, 0, 0, 24, 7], Some(&[4]));
+    for size in 1..bytes.len() {
+        let place = dir.path().join(size.to_string());
+        let mut import = Import::begin(&place, &test_options()).unwrap();
+        bytes.chunks(size).for_each(|piece| import.write(piece).unwrap());
+        import.finish(&place, Seq::new(1)).unwrap();
+        let mut again = Vec::new();
+        let mut export = open(&place).export().unwrap();
+        while let Some(piece) = export.piece().unwrap() {
+            again.extend(piece);
+        }
+        let mut expected = Vec::new();
+        put_write(&mut expected, &[0, 0, 0, 24, 7], Some(&[4]));
+        put_write(&mut expected, &[0, 0, 0, 24, 9], Some(&[1, 2, 3]));
+        assert_eq!(again, expected, "cut into {size}");
+    }
 }
 
 #[tokio::test]
@@ -153,9 +208,16 @@ fn a_piece_that_is_none_is_refused() {
     let own_row = [0, 5, 0, 0, 0, 1, 0, 0, 0, 0, 9, 7];
     let other_programme = [0, 5, 0, 0, 0, 1, 0, 1, 0, 24, 9, 7];
     let too_long = [0, 5, 0x7F, 0, 0, 1, 0, 0, 0, 24, 9, 7];
-    for wrong in [&piece[..piece.len() - 1], &piece[..3], &own_row, &other_programme, &too_long] {
+    for wrong in [&own_row, &other_programme, &too_long] {
         let refused = import.write(wrong);
         assert!(matches!(refused, Err(StoreError::NotAnExport { .. })), "{wrong:?}: {refused:?}");
+    }
+    for bytes in [1, 3, piece.len() - 1] {
+        let place = dir.path().join(format!("cut-{bytes}"));
+        let mut import = Import::begin(&place, &test_options()).unwrap();
+        import.write(&piece[..bytes]).unwrap();
+        let refused = import.finish(&place, Seq::new(1));
+        assert!(matches!(refused, Err(StoreError::NotAnExport { .. })), "{bytes}: {refused:?}");
     }
     std::fs::write(dir.path().join("something"), "else").unwrap();
     assert!(matches!(Import::begin(dir.path(), &test_options()), Err(OpenError::NotAStore { .. })));
@@ -170,8 +232,8 @@ async fn torn_rows_and_loose_chunks_are_found() {
     let mut export = store.export().unwrap();
     let piece = export.piece().unwrap().unwrap();
     let (mut rest, mut writes) = (piece.as_slice(), Vec::new());
-    while !rest.is_empty() {
-        writes.push(take_write(&mut rest).unwrap());
+    while let Some(write) = take_write(&mut rest).unwrap() {
+        writes.push(write);
     }
     assert_eq!(writes.len(), 4, "a row, a row in three parts");
     let damaged = |n: usize, damage: &dyn Fn(&mut Rows)| {
