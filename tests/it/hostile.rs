@@ -477,7 +477,7 @@ async fn a_cart_that_does_not_fit_the_policy_is_not_asked_about() {
 }
 
 /// A score as it lies at its place in the guest's answer; the reasons follow as they are.
-fn score(place: usize, candidate: u32, shelf: u8, value: &str) -> String {
+pub(crate) fn score(place: usize, candidate: u32, shelf: u8, value: &str) -> String {
     let at = 64 + 24 * place;
     format!(
         "(i32.store (i32.const {at}) (i32.const {candidate})) (i32.store8 (i32.const {}) (i32.const {shelf}))
@@ -491,7 +491,7 @@ fn score(place: usize, candidate: u32, shelf: u8, value: &str) -> String {
 }
 
 /// Two candidates, of which the first was bought.
-fn request() -> ScoreRequest {
+pub(crate) fn request() -> ScoreRequest {
     let candidate = |purchased_at| Candidate { facts: Facts::of(Scope::Candidate), purchased_at };
     ScoreRequest {
         as_of: Timestamp::UNIX_EPOCH,
