@@ -42,10 +42,8 @@ use crate::{
 
 /// Where the master key lies if the environment brings none.
 const MASTER_KEY_FILE: &str = "master.key";
-/// Touches are looked for this often.
-const TOUCHES_EVERY: Duration = Duration::from_millis(250);
-/// Touches worked on in one go; the rest follows at once.
-const TOUCHES_AT_ONCE: usize = 1_000;
+/// Events that ask for messages are looked for this often.
+const EVENTS_EVERY: Duration = Duration::from_millis(250);
 /// Events counted for recommendations in one go.
 const COUNTED_AT_ONCE: usize = 1_000;
 /// How often that is done for one look: what is left waits for the next.
@@ -237,16 +235,18 @@ pub async fn open_services(
     let (vault, decisions, store, engine, modules) = opened.await.context("opening panicked")??;
     let engine = Arc::new(engine);
     let secrets = reach::secrets::Secrets::new(&derived(&master_key, b"galenic/reach"));
+    let settings = config.settings()?;
+    let outlets = Arc::new(EngineOutlets::new(engine.clone()));
     Ok(Services {
         store,
         vault,
-        reach: Arc::new(Reach::new(secrets, Arc::new(EngineOutlets::new(engine.clone())))),
+        reach: Arc::new(Reach::new(secrets, outlets, settings.reach.per_channel)),
         engine,
         decisions,
         tier_policies: Arc::default(),
         clock: Arc::new(clock),
         ids: Arc::new(ids),
-        settings: Arc::new(config.settings()?),
+        settings: Arc::new(settings),
         modules: modules.into(),
         keys: Arc::default(),
         shelf: Arc::default(),
@@ -407,12 +407,18 @@ async fn sweep_quotes(services: &Services, stopped: &watch::Receiver<bool>) -> R
     Ok(())
 }
 
-/// Sends what is due, until it is told to stop. Attempts under way finish; what a crash cut off is taken up first.
-async fn deliver(services: Services, mut stopped: watch::Receiver<bool>) {
+/// Asks for the messages of what has happened and sends what is due, until it is told to stop. Attempts under way finish;
+/// what a crash cut off is taken up first.
+async fn deliver(services: Services, stopped: watch::Receiver<bool>) {
     if let Err(error) = services.reclaim_touches().await {
         tracing::error!(%error, "attempts that were cut off wait for the end of their lease");
     }
-    let mut ticks = tokio::time::interval(TOUCHES_EVERY);
+    tokio::join!(services.deliver_always(stopped.clone()), ask(&services, stopped));
+}
+
+/// Asks for the messages of what has happened.
+async fn ask(services: &Services, mut stopped: watch::Receiver<bool>) {
+    let mut ticks = tokio::time::interval(EVENTS_EVERY);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         tokio::select! {
@@ -420,21 +426,16 @@ async fn deliver(services: Services, mut stopped: watch::Receiver<bool>) {
             _ = stopped.wait_for(|stopped| *stopped) => return,
         }
         while !*stopped.borrow() {
-            match messages(&services).await {
+            match services.ask_for_events().await {
                 Ok(0) => break,
                 Ok(_) => {}
                 Err(error) => {
-                    tracing::error!(%error, "touches cannot be sent");
+                    tracing::error!(%error, "messages cannot be asked for");
                     break;
                 }
             }
         }
     }
-}
-
-/// Asks for the messages of what has happened, and sends what is due; how much there was to do.
-async fn messages(services: &Services) -> Result<usize, Error> {
-    Ok(services.ask_for_events().await? + services.deliver_due(TOUCHES_AT_ONCE).await?)
 }
 
 async fn advance_recommendations(services: &Services, stopped: &watch::Receiver<bool>) -> Result<(), Error> {

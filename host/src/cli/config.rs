@@ -17,7 +17,7 @@ use crate::{
         points::Clawback,
     },
     http::{Bounds, Rates},
-    plugin::{Outbound, Roots, Secret, SmtpServer, SmtpTls},
+    plugin::{Outbound, Roots, Secret, SmtpServer, SmtpTls, places_per_release},
     reach::gate::QuietHours,
     service::{ScheduleSettings, Settings, settings::ReachSettings},
     store::SledOptions,
@@ -517,7 +517,7 @@ impl Config {
             clawback: programme.points_clawback,
             coupons_per_quote: programme.coupons_per_quote,
             orders: self.orders.settings()?,
-            reach: self.reach.settings()?,
+            reach: self.reach.settings(self.plugins.sandboxes)?,
             schedule: self.schedule.settings(),
         })
     }
@@ -596,7 +596,9 @@ impl Reach {
         );
     }
 
-    fn settings(&self) -> anyhow::Result<ReachSettings> {
+    /// One channel gets three quarters of what may be under way, and no more than may call out of `sandboxes`.
+    fn settings(&self, sandboxes: u32) -> anyhow::Result<ReachSettings> {
+        let per_channel = (self.at_once * 3 / 4).min(places_per_release(sandboxes)).max(1);
         let time = |text: &str, key: &'static str| text.parse::<Time>().context(key);
         Ok(ReachSettings {
             quiet: QuietHours {
@@ -606,6 +608,7 @@ impl Reach {
             cap_per_day: self.cap_per_day as usize,
             public_url: self.public_url.clone(),
             at_once: self.at_once as usize,
+            per_channel: per_channel as usize,
             attempt_max: Duration::from_secs(self.attempt_seconds_max.into()),
             touches_kept_days: self.touches_kept_days,
             contents_kept_days: self.contents_kept_days,

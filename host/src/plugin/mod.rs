@@ -49,7 +49,7 @@ pub use engine::{Engine, EngineConfig, EngineError};
 pub use fault::Fault;
 pub use metrics::ReleaseStats;
 pub use module::{AdmissionError, BadDigest, Description, FieldError, Module, ModuleDigest, Term};
-pub use outbound::{Lookup, Outbound, Roots, Secret, SmtpServer, SmtpTls, use_ring};
+pub use outbound::{Lookup, Outbound, Roots, Secret, SmtpServer, SmtpTls, places_per_release, use_ring};
 pub use program::BadExport;
 pub use release::{Fallback, Release, ReleaseError, ReleaseRef, ReleaseSpec};
 pub use slot::{ActivateError, HISTORY_MAX, Slot};

@@ -355,22 +355,38 @@ fn count(tx: &mut Tx<'_>, touch: &Touch, column: Column, up: bool) -> Result<(),
     tx.put(&TOTALS, &key, &counted)
 }
 
-/// Touches whose turn it is, the longest overdue first; at most `limit`.
+/// Touches whose turn it is, the longest overdue first, from behind `after` on; at most `limit`, and whether there may be
+/// more.
 ///
 /// # Errors
 ///
 /// Those of the store.
-pub fn due(tx: &mut Tx<'_>, now: Timestamp, limit: usize) -> Result<Vec<(Timestamp, TouchId)>, StoreError> {
+pub fn due(
+    tx: &mut Tx<'_>,
+    now: Timestamp,
+    after: Option<(Timestamp, TouchId)>,
+    limit: usize,
+) -> Result<(Vec<(Timestamp, TouchId)>, bool), StoreError> {
     let bound = Timestamp::from_millisecond(now.as_millisecond().saturating_add(1)).unwrap_or(Timestamp::MAX);
-    let mut found = Vec::new();
+    // Ids are spread over the shards by chance: twice a fair share of each is rarely too little.
+    let per_shard = limit.div_ceil(usize::from(QUEUE_SHARDS)) * 2;
+    let (mut found, mut end) = (Vec::new(), None);
     for shard in 0..QUEUE_SHARDS {
-        let scan = Scan::prefix(&shard).until(&(shard, bound)).limit(limit);
-        let rows = tx.scan(&QUEUE, &scan)?;
-        found.extend(rows.into_iter().map(|((_, due, id), ())| (due, id)));
+        let scan = Scan::prefix(&shard).until(&(shard, bound)).limit(per_shard);
+        let scan = if let Some((due, id)) = after { scan.after(&(shard, due, id)) } else { scan };
+        let first = found.len();
+        found.extend(tx.scan(&QUEUE, &scan)?.into_iter().map(|((_, due, id), ())| (due, id)));
+        if found.len() - first == per_shard {
+            // What follows in this shard was not read, so nothing later is told either.
+            let last = found.last().copied();
+            end = if end.is_none() { last } else { end.min(last) };
+        }
     }
+    found.retain(|place| end.is_none_or(|end| *place <= end));
     found.sort_unstable();
+    let more = end.is_some() || found.len() > limit;
     found.truncate(limit);
-    Ok(found)
+    Ok((found, more))
 }
 
 /// How many other touches count towards a member's day.

@@ -166,7 +166,7 @@ fn services(dir: &TempDir, store: Store, beside: Beside, seed: u64) -> Services 
     Services {
         store,
         vault: beside.vault,
-        reach: Arc::new(Reach::new(Secrets::new(&[5; 32]), Arc::new(EngineOutlets::new(engine.clone())))),
+        reach: Arc::new(Reach::new(Secrets::new(&[5; 32]), Arc::new(EngineOutlets::new(engine.clone())), 24)),
         engine,
         decisions: beside.decisions,
         clock: Arc::new(Clock::manual(start)),

@@ -49,6 +49,8 @@ pub struct ReachSettings {
     pub public_url: String,
     /// Touches worked on at one time.
     pub at_once: usize,
+    /// Those of one channel among them.
+    pub per_channel: usize,
     /// How long one attempt may take before its end counts as unknown.
     pub attempt_max: std::time::Duration,
     /// Touches are kept so many days after they ended.
@@ -58,14 +60,16 @@ pub struct ReachSettings {
 }
 
 impl ReachSettings {
-    /// 21:00 to 9:00, one a day, 64 at once, 25 seconds an attempt: more than a call of a channel may wait for its turn and then take.
-    /// Touches are kept 400 days, what they said 30.
+    /// 21:00 to 9:00, one a day, 64 at once and 24 of one channel, 25 seconds an attempt: more than a call of a channel may
+    /// wait for its turn and then take. Touches are kept 400 days, what they said
+    /// 30.
     pub fn standard() -> Self {
         Self {
             quiet: QuietHours { from: time(21, 0, 0, 0), to: time(9, 0, 0, 0) },
             cap_per_day: 1,
             public_url: "http://127.0.0.1:8080".to_owned(),
             at_once: 64,
+            per_channel: 24,
             attempt_max: std::time::Duration::from_secs(25),
             touches_kept_days: 400,
             contents_kept_days: 30,

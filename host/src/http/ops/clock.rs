@@ -16,9 +16,6 @@ use crate::{
     service::{FieldError, timers::Pace},
 };
 
-/// Touches worked on in one go; the rest follows at once.
-const TOUCHES_AT_ONCE: usize = 1_000;
-
 pub(super) fn routes() -> OpenApiRouter<Api> {
     OpenApiRouter::new().routes(routes!(read, set))
 }
@@ -77,6 +74,6 @@ async fn set(
         .set(body.now)
         .map_err(|error| Problem::new(StatusCode::CONFLICT, "clock-not-manual", error.to_string()))?;
     let ran = api.services.run_due(Pace::Full, || true).await?;
-    while api.services.ask_for_events().await? + api.services.deliver_due(TOUCHES_AT_ONCE).await? > 0 {}
+    while api.services.ask_for_events().await? + api.services.deliver_due().await? > 0 {}
     Ok(Reply::ok(ClockView { now: api.services.clock.now(), timers_fired: ran.timers, job_steps: ran.steps }))
 }

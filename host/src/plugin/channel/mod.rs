@@ -11,7 +11,7 @@ use std::{
 };
 
 use jiff::Timestamp;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{AcquireError, OwnedSemaphorePermit, Semaphore};
 
 use super::{
     budget::Grants,
@@ -50,7 +50,7 @@ pub struct Delivered {
     pub result: Result<Attempt, Fault>,
     /// The release that tried.
     pub release: ReleaseRef,
-    /// Lines for the log, bounded and without control characters.
+    /// Lines for the log, bounded and without control characters. Where there were more, the last one says how many.
     pub notes: Vec<String>,
     /// How long it took.
     pub elapsed: Duration,
@@ -61,7 +61,7 @@ pub(super) struct Channel {
     traits: ChannelTraits,
     state: Mutex<Arc<[u8]>>,
     egress: Arc<Egress>,
-    places: Arc<Semaphore>,
+    places: [Arc<Semaphore>; 2],
     grants: Arc<Grants>,
 }
 
@@ -99,20 +99,28 @@ struct Open<'a> {
 /// A configured sandbox that may reach what the release was granted.
 async fn open(core: &Core, via: Via, sends: bool) -> Result<Open<'_>, Fault> {
     let Some(channel) = &core.channel else { return Err(wrong_kind(Kind::Channel)) };
-    let place = place(core, channel).await?;
+    let places = places(core, channel).await?;
     let mut sandbox = core.fresh(1).await?;
     // A tenth of the time is left to the guest, to say what came of a call that took too long.
     let until = tokio::time::Instant::now() + core.budgets.wall() * 9 / 10;
     let (egress, grants) = (Arc::clone(&channel.egress), Arc::clone(&channel.grants));
-    sandbox.store.data_mut().session = Some(Session::new(egress, grants, via, until, sends, Some(place)));
+    sandbox.store.data_mut().session = Some(Session::new(egress, grants, via, until, sends, places));
     Ok(Open { channel, sandbox })
 }
 
-/// A place among the channels. Who waits for a vendor holds a sandbox; rules must never wait for that.
-async fn place(core: &Core, channel: &Channel) -> Result<OwnedSemaphorePermit, Fault> {
+/// A place among the release's calls, then one among all channels'. Who waits for a vendor holds a sandbox; rules must
+/// never wait for that.
+async fn places(core: &Core, channel: &Channel) -> Result<Vec<OwnedSemaphorePermit>, Fault> {
     let wait = core.budgets.wall();
-    match tokio::time::timeout(wait, Arc::clone(&channel.places).acquire_owned()).await {
-        Ok(Ok(place)) => Ok(place),
+    let taken = async {
+        let mut taken = Vec::with_capacity(channel.places.len());
+        for places in &channel.places {
+            taken.push(Arc::clone(places).acquire_owned().await?);
+        }
+        Ok::<_, AcquireError>(taken)
+    };
+    match tokio::time::timeout(wait, taken).await {
+        Ok(Ok(places)) => Ok(places),
         _ => Err(Fault::PoolBusy(u32::try_from(wait.as_millis()).unwrap_or(u32::MAX))),
     }
 }
@@ -167,6 +175,9 @@ async fn attempt(
     let burnt = sandbox.burnt(&core.budgets, 1);
     let result = answer.map_err(|error| core.classify(&error, 1)).and_then(|(sent,)| {
         *notes = sent.notes.iter().take(NOTES_MAX).map(|note| bounded(note, NOTE_BYTES_MAX)).collect();
+        if let Some(cut @ 1..) = sent.notes.len().checked_sub(NOTES_MAX) {
+            notes.push(format!("{cut} more notes were cut"));
+        }
         let attempt = accept(sent.outcome)?;
         keep_state(channel, sent.state)?;
         Ok(attempt)

@@ -140,28 +140,42 @@ fn session<'a>(store: &'a mut StoreContextMut<'_, Guest>, import: Import) -> Res
     store.data_mut().session.as_mut().ok_or(NotNow(import.interface()))
 }
 
+/// Channels wait for others and hold a sandbox meanwhile: never more than half of all there are.
+fn places(sandboxes: u32) -> u32 {
+    (sandboxes / 2).max(1)
+}
+
+/// How many calls of one channel's release may be under way in an engine of so many sandboxes: three quarters of all
+/// channels' calls.
+pub fn places_per_release(sandboxes: u32) -> u32 {
+    (places(sandboxes) * 3 / 4).max(1)
+}
+
 /// The host's side of all channels: connections, secrets, servers.
 pub(super) struct Egress {
     secrets: BTreeMap<String, Secret>,
     smtp: BTreeMap<String, MailServer>,
     clients: Clients,
     places: Arc<Semaphore>,
+    per_release: usize,
 }
 
 impl Egress {
-    /// Channels wait for others and hold a sandbox meanwhile: never more than half of all there are.
     pub(super) fn new(outbound: Outbound, sandboxes: u32) -> Self {
         use_ring();
         Self {
             secrets: outbound.secrets,
             smtp: outbound.smtp.into_iter().map(|(name, server)| (name, MailServer::new(server))).collect(),
             clients: Clients::new(outbound.lookup, outbound.roots),
-            places: Arc::new(Semaphore::new((sandboxes as usize / 2).max(1))),
+            places: Arc::new(Semaphore::new(places(sandboxes) as usize)),
+            per_release: places_per_release(sandboxes) as usize,
         }
     }
 
-    pub(super) fn places(&self) -> Arc<Semaphore> {
-        Arc::clone(&self.places)
+    /// Places of one release, then those among all channels: a release whose vendor never answers leaves some to the
+    /// others.
+    pub(super) fn places(&self) -> [Arc<Semaphore>; 2] {
+        [Arc::new(Semaphore::new(self.per_release)), Arc::clone(&self.places)]
     }
 
     /// Refuses a release that was not granted what its module imports, or was granted what does not exist.
@@ -240,7 +254,7 @@ pub(super) struct Session {
     /// A request or a mail may have left.
     pub(super) began: bool,
     /// Given back when the call ends.
-    _place: Option<OwnedSemaphorePermit>,
+    _places: Vec<OwnedSemaphorePermit>,
 }
 
 impl Session {
@@ -250,9 +264,9 @@ impl Session {
         via: Via,
         until: Instant,
         sends: bool,
-        place: Option<OwnedSemaphorePermit>,
+        places: Vec<OwnedSemaphorePermit>,
     ) -> Self {
-        Self { egress, grants, via, until, sends, calls: 0, began: false, _place: place }
+        Self { egress, grants, via, until, sends, calls: 0, began: false, _places: places }
     }
 
     /// Counts a call out and says why it may not be made.

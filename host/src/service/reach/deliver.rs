@@ -1,16 +1,17 @@
-//! The delivery loop: what is due passes the gate and leaves, at most once, or waits, or ends.
+//! One delivery: what is due passes the gate and leaves, at most once, or waits, or ends.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
-
-use futures::StreamExt as _;
 use jiff::{SignedDuration, Timestamp};
+use tokio::sync::OwnedSemaphorePermit;
 
 use super::{
     plan::{Plan, Seen, Terms, note, same, take_on},
     settle,
 };
 use crate::{
-    domain::channel::{Attempt, Failure},
+    domain::{
+        channel::{Attempt, Failure},
+        touch::Channel,
+    },
     ids::TouchId,
     reach::{
         carrier,
@@ -38,37 +39,19 @@ enum Begun {
     Cleared(Cleared, u32),
 }
 
-impl Services {
-    /// Works on touches whose turn it is, at most `limit` of them and a bounded number at one time; how many moved. Call
-    /// again while the answer is not zero. A touch that fails stays and does not stop the others.
-    ///
-    /// # Errors
-    ///
-    /// Those of the store.
-    pub async fn deliver_due(&self, limit: usize) -> Result<usize, Error> {
-        let now = self.clock.now();
-        let limit = limit.min(SCAN_ROWS_MAX);
-        let due = self.store.read(move |tx| touch::due(tx, now, limit)).await?;
-        let overdue = due.first().map_or(0.0, |(since, _)| now.duration_since(*since).as_secs_f64());
-        metrics::gauge!("galenic_touch_queue_overdue_seconds").set(overdue);
-        metrics::gauge!("galenic_touch_queue_due").set(f64::from(u32::try_from(due.len()).unwrap_or(u32::MAX)));
-        let moved = &AtomicUsize::new(0);
-        let work = futures::stream::iter(due).for_each_concurrent(self.settings.reach.at_once, |(_, id)| async move {
-            let Some(_held) = self.reach.hold(id) else { return };
-            match self.deliver_one(id).await {
-                Ok(true) => {
-                    moved.fetch_add(1, Ordering::Relaxed);
-                }
-                Ok(false) => {}
-                Err(error) => tracing::error!(touch = %id, %error, "a touch failed and stays"),
-            }
-        });
-        work.await;
-        Ok(moved.load(Ordering::Relaxed))
-    }
+/// What became of a touch whose turn it was.
+pub(super) enum End {
+    /// It is somewhere else now.
+    Moved,
+    /// It stands where it stood: somebody else works on it, or it is not due any more.
+    Stays,
+    /// It goes by this channel, of which as many are under way as may be.
+    Full(Channel),
+}
 
+impl Services {
     /// Ends the attempts that a crash cut off, without waiting for their leases: nobody else holds this store. Call once,
-    /// before the first [`Services::deliver_due`]; how many there were.
+    /// before the first [`Services::deliver_always`]; how many there were.
     ///
     /// # Errors
     ///
@@ -105,31 +88,42 @@ impl Services {
         Ok(found)
     }
 
-    /// One touch: whether it moved.
-    async fn deliver_one(&self, id: TouchId) -> Result<bool, Error> {
+    /// One touch, which has a place among those of `channel`; if it goes by another one, it needs a place there.
+    pub(super) async fn deliver_one(
+        &self,
+        id: TouchId,
+        mut channel: Channel,
+        mut lane: OwnedSemaphorePermit,
+    ) -> Result<End, Error> {
+        let Some(_held) = self.reach.hold(id) else { return Ok(End::Stays) };
         for _ in 0..PLAN_TRIES {
             let now = self.clock.now();
-            let Some(seen) = self.store.read(move |tx| Seen::load(tx, id, now)).await? else { return Ok(false) };
+            let Some(seen) = self.store.read(move |tx| Seen::load(tx, id, now)).await? else { return Ok(End::Stays) };
             if let State::Sending { token, .. } = seen.touch.state {
                 // Nobody here works on it, so whoever did is gone.
                 self.lost(id, token).await?;
-                return Ok(true);
+                return Ok(End::Moved);
             }
             let plan = self.plan(&seen, now).await?;
+            if plan.carrier.is_some() && plan.channel != channel {
+                let Some(other) = self.reach.lane(plan.channel) else { return Ok(End::Full(plan.channel)) };
+                (lane, channel) = (other, plan.channel);
+            }
             match self.begin(&seen.touch, &plan, now).await? {
                 Begun::Moved => {}
                 Begun::Settled(touch) => {
                     settle::count(&touch);
-                    return Ok(true);
+                    return Ok(End::Moved);
                 }
                 Begun::Cleared(cleared, token) => {
                     let attempt = self.attempt(cleared, &plan).await;
+                    drop(lane);
                     self.settle(id, token, attempt, plan.more).await?;
-                    return Ok(true);
+                    return Ok(End::Moved);
                 }
             }
         }
-        Ok(false)
+        Ok(End::Stays)
     }
 
     /// Asks the gate in the transaction that begins the attempt.

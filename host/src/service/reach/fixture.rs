@@ -42,6 +42,8 @@ struct WorldState {
     calls: Vec<Call>,
     /// What the next reports say.
     reports: VecDeque<Result<Received, Unread>>,
+    /// Slots that never answer, and how many attempts wait there now, and waited at most.
+    silent: HashMap<String, (usize, usize)>,
     guard_down: bool,
     phrases: Vec<String>,
 }
@@ -67,6 +69,20 @@ struct Told {
 
 struct TheWorld(Arc<World>);
 
+/// An attempt that waits for an answer.
+struct Waits<'a> {
+    world: &'a World,
+    slot: String,
+}
+
+impl Drop for Waits<'_> {
+    fn drop(&mut self) {
+        if let Some((now, _)) = self.world.state().silent.get_mut(&self.slot) {
+            *now -= 1;
+        }
+    }
+}
+
 impl World {
     fn state(&self) -> MutexGuard<'_, WorldState> {
         self.state.lock().expect("nothing panics in between")
@@ -79,6 +95,24 @@ impl World {
 
     pub(super) fn say(&self, slot: &str, attempts: impl IntoIterator<Item = Attempt>) {
         self.state().script.entry(slot.to_owned()).or_default().extend(attempts);
+    }
+
+    /// From now on nobody answers in a slot.
+    pub(super) fn silence(&self, slot: &str) {
+        self.state().silent.insert(slot.to_owned(), (0, 0));
+    }
+
+    /// How many attempts waited at one time for a slot in which nobody answers.
+    pub(super) fn waited(&self, slot: &str) -> usize {
+        self.state().silent.get(slot).map_or(0, |(_, most)| *most)
+    }
+
+    fn wait(&self, slot: &str) -> Option<Waits<'_>> {
+        let mut state = self.state();
+        let (now, most) = state.silent.get_mut(slot)?;
+        *now += 1;
+        *most = (*most).max(*now);
+        Some(Waits { world: self, slot: slot.to_owned() })
     }
 
     pub(super) fn report(&self, report: Result<Received, Unread>) {
@@ -97,6 +131,7 @@ impl World {
     pub(super) fn calm(&self) {
         let mut state = self.state();
         state.script.clear();
+        state.silent.clear();
         state.guard_down = false;
     }
 
@@ -149,6 +184,9 @@ impl Carrier for Told {
         Box::pin(async move {
             // Others get their turn, as with a real vendor.
             tokio::task::yield_now().await;
+            if let Some(_waits) = self.world.wait(&self.slot) {
+                std::future::pending::<()>().await;
+            }
             let mut state = self.world.state();
             let told = state.script.get_mut(&self.slot).and_then(VecDeque::pop_front);
             let attempt = told.unwrap_or_else(|| Attempt::Accepted(Some(format!("v-{}", message.key))));
@@ -195,14 +233,15 @@ impl Reached {
         world.provide(Channel::Sms, &[("channel.sms", true)]);
         world.provide(Channel::Email, &[("channel.email", true)]);
         let outlets = Arc::new(TheWorld(Arc::clone(&world)));
-        fixture.services.reach = Arc::new(Reach::new(Secrets::new(&[5; 32]), outlets));
+        fixture.services.reach = Arc::new(Reach::new(Secrets::new(&[5; 32]), outlets, 24));
         Self { fixture, world, asked: std::sync::atomic::AtomicU64::new(0) }
     }
 
     /// Forgets what it works on, as a process that was killed does.
     pub(super) fn crash(&mut self) {
         let outlets = Arc::new(TheWorld(Arc::clone(&self.world)));
-        self.fixture.services.reach = Arc::new(Reach::new(Secrets::new(&[5; 32]), outlets));
+        self.fixture.services.reach =
+            Arc::new(Reach::new(Secrets::new(&[5; 32]), outlets, self.fixture.services.settings.reach.per_channel));
     }
 
     /// A member with a number and an address that all members have.
@@ -285,7 +324,7 @@ impl Reached {
 
     /// Works until nothing is due.
     pub(super) async fn deliver(&self) {
-        while self.fixture.services.deliver_due(1_000).await.expect("the store answers") > 0 {}
+        self.fixture.services.deliver_due().await.expect("the store answers");
     }
 
     pub(super) async fn touch(&self, id: TouchId) -> Touch {

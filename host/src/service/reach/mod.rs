@@ -1,5 +1,6 @@
 //! Reaching members: consents and suppressions, templates, touches, their delivery, and what comes back.
 //!
+//! `flow` takes what is due from the queue, so that no channel waits for another.
 //! The order of things for one touch (`deliver`): read what is known, open the vault, render, ask the guard, all outside
 //! any transaction; then one transaction reads it all again and asks the gate, and only what passes there leaves through
 //! a carrier. What became of it is one more transaction, fenced by the number of the attempt.
@@ -7,6 +8,7 @@
 mod automations;
 mod consents;
 mod deliver;
+mod flow;
 mod outlets;
 mod plan;
 mod receipts;
@@ -24,7 +26,7 @@ mod property_tests;
 mod tests;
 
 use std::{
-    collections::HashSet,
+    collections::{BTreeMap, HashSet},
     fmt,
     sync::{
         Arc, Mutex, PoisonError,
@@ -38,7 +40,10 @@ pub use stop::Stopped;
 pub use templates::{Decide, NewVariant, Preview};
 pub use touches::{Total, WantedTouch};
 
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
 use crate::{
+    domain::touch::Channel,
     ids::TouchId,
     reach::{carrier::Outlets, secrets::Secrets},
 };
@@ -49,6 +54,9 @@ pub struct Reach {
     pub(super) outlets: Arc<dyn Outlets>,
     /// Touches that this process works on: whatever the clock does, none is worked on twice at a time.
     held: Mutex<HashSet<TouchId>>,
+    /// Attempts of one channel at one time.
+    per_channel: usize,
+    lanes: Mutex<BTreeMap<Channel, Arc<Semaphore>>>,
     draining: AtomicBool,
 }
 
@@ -59,9 +67,17 @@ struct Held<'a> {
 }
 
 impl Reach {
-    /// With the room's secret and the ways out of the house.
-    pub fn new(secrets: Secrets, outlets: Arc<dyn Outlets>) -> Self {
-        Self { secrets, outlets, held: Mutex::default(), draining: AtomicBool::new(false) }
+    /// With the room's secret, the ways out of the house, and how many attempts of one channel may be under way.
+    pub fn new(secrets: Secrets, outlets: Arc<dyn Outlets>, per_channel: usize) -> Self {
+        let (held, lanes, draining) = (Mutex::default(), Mutex::default(), AtomicBool::new(false));
+        Self { secrets, outlets, held, per_channel, lanes, draining }
+    }
+
+    /// A place among the attempts of a channel, if one is free.
+    fn lane(&self, channel: Channel) -> Option<OwnedSemaphorePermit> {
+        let mut lanes = self.lanes.lock().unwrap_or_else(PoisonError::into_inner);
+        let lane = lanes.entry(channel).or_insert_with(|| Arc::new(Semaphore::new(self.per_channel)));
+        Arc::clone(lane).try_acquire_owned().ok()
     }
 
     /// Begins nothing more; what is under way finishes.

@@ -1,6 +1,15 @@
-use jiff::{SignedDuration, Timestamp};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
-use super::fixture::{Reached, failure};
+use jiff::{SignedDuration, Timestamp};
+use tokio::{sync::watch, task::JoinHandle};
+
+use super::{
+    Total,
+    fixture::{Reached, failure},
+};
 use crate::{
     domain::{
         channel::{Attempt, Incoming, Receipt, ReceiptStatus, Received},
@@ -207,7 +216,7 @@ async fn what_a_crash_cut_off_is_repeated_or_asked_about() {
         let id = reached.ask(member, "paid").await;
         let services = reached.fixture.services.clone();
         // The call is dropped half-way, as a killed process drops it.
-        let mut cut = Box::pin(services.deliver_due(10));
+        let mut cut = Box::pin(services.deliver_due());
         while reached.world.calls().is_empty() {
             assert!(futures::poll!(&mut cut).is_pending());
             if reached.state(id).await.starts_with("Sending") {
@@ -367,6 +376,75 @@ async fn personal_data_lies_sealed_alone() {
         }
     });
     assert!(files > 0);
+}
+
+/// Delivers in the background until the condition holds.
+async fn deliver_until(reached: &Reached, holds: impl AsyncFn() -> bool) -> (watch::Sender<bool>, JoinHandle<()>) {
+    let services = reached.fixture.services.clone();
+    let (stop, stopped) = watch::channel(false);
+    let delivery = tokio::spawn(async move { services.deliver_always(stopped).await });
+    let wait = async {
+        while !holds().await {
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(60), wait).await.expect("it comes to hold");
+    (stop, delivery)
+}
+
+/// Every attempt by text message hangs until its deadline, and more are due than are looked at together; no mail waits
+/// for any of them.
+#[tokio::test]
+async fn a_provider_that_never_answers_keeps_only_its_own_channel_waiting() {
+    let (reached, member) = ready(18).await;
+    reached.template("mailed", Class::Transactional, &[Channel::Email]).await;
+    reached.world.silence("channel.sms");
+    for (template, count) in [("paid", 1_100), ("mailed", 60)] {
+        for _ in 0..count {
+            reached.ask(member, template).await;
+        }
+    }
+    let mailed = async || reached.world.calls().len() == 60;
+    let (_stop, delivery) = deliver_until(&reached, mailed).await;
+    assert!(reached.world.calls().iter().all(|call| call.slot == "channel.email"));
+    let totals = reached.fixture.services.touch_totals().await.expect("totals");
+    let count = |channel, column| {
+        let of = |total: &&Total| (total.channel, total.column) == (channel, column);
+        totals.iter().filter(of).map(|total| total.count).sum::<u64>()
+    };
+    assert_eq!(reached.world.waited("channel.sms"), 24, "so many of one channel at one time");
+    assert_eq!((count(Channel::Sms, Column::Sending), count(Channel::Sms, Column::Pending)), (24, 1_076));
+    delivery.abort();
+    balanced(&reached).await;
+}
+
+/// One attempt hangs; as each other one ends, the next begins. What is under way when the server stops ends, too.
+#[tokio::test]
+async fn one_slow_attempt_keeps_nobody_waiting() {
+    let (mut reached, member) = ready(19).await;
+    let settings = Arc::make_mut(&mut reached.fixture.services.settings);
+    (settings.reach.per_channel, settings.reach.attempt_max) = (2, Duration::from_secs(6));
+    reached.crash();
+    reached.world.provide(Channel::Sms, &[("channel.sms", false)]);
+    reached.world.silence("channel.sms");
+    let slow = reached.ask(member, "paid").await;
+    let (stop, delivery) = deliver_until(&reached, async || reached.world.waited("channel.sms") == 1).await;
+    reached.world.calm();
+    for _ in 0..50 {
+        reached.ask(member, "paid").await;
+    }
+    let begun = Instant::now();
+    while reached.world.calls().len() < 50 {
+        assert!(begun.elapsed() < Duration::from_secs(60), "they wait");
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
+    assert!(reached.state(slow).await.starts_with("Sending"), "it still hangs");
+    stop.send_replace(true);
+    reached.fixture.services.reach.drain();
+    delivery.await.expect("ends");
+    assert_eq!(reached.state(slow).await, "Unknown", "what was under way ended, by its deadline");
+    assert_eq!(reached.world.calls().len(), 50);
+    balanced(&reached).await;
 }
 
 #[tokio::test]
