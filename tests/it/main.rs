@@ -2,11 +2,13 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking, in its helpers too")]
 
+mod anonymous;
 mod app;
 mod backup;
 mod channels;
 mod conventions;
 mod corpus;
+mod deploy;
 mod gifts;
 mod guest;
 mod hostile;

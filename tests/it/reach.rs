@@ -22,7 +22,7 @@ const SLOT: &str = "channel.webhook";
 
 /// A receiver of webhooks: remembers what came, answers as told and 200 otherwise.
 #[derive(Clone)]
-struct Gateway {
+pub(crate) struct Gateway {
     port: u16,
     came: Arc<Mutex<Vec<Json>>>,
     told: Arc<Mutex<VecDeque<u16>>>,
@@ -86,7 +86,7 @@ impl Gateway {
 }
 
 /// A server whose webhook channel leads to the gateway, with two approved texts.
-async fn ready() -> (TestApp, Gateway) {
+pub(crate) async fn ready() -> (TestApp, Gateway) {
     let (app, gateway) = (TestApp::start().await, Gateway::start().await);
     let modules = app.operator.get("/ops/v1/modules?limit=200").await.expect(200);
     let modules = modules["items"].as_array().expect("modules").clone();
@@ -119,7 +119,7 @@ async fn template(app: &TestApp, code: &str, class: &str, body: &str) {
     app.operator.post("/ops/v1/templates/approvals", which).await.expect(200);
 }
 
-async fn ask(app: &TestApp, member: &str, template: &str, dedupe: &str, product: &str) -> String {
+pub(crate) async fn ask(app: &TestApp, member: &str, template: &str, dedupe: &str, product: &str) -> String {
     let touch = json!({
         "member": member, "template": template, "dedupe": dedupe, "variables": {"product": product},
     });
@@ -127,7 +127,7 @@ async fn ask(app: &TestApp, member: &str, template: &str, dedupe: &str, product:
 }
 
 /// The touch once its state is the one waited for.
-async fn until(app: &TestApp, touch: &str, state: &str) -> Json {
+pub(crate) async fn until(app: &TestApp, touch: &str, state: &str) -> Json {
     found(app, touch, |touch| touch["state"] == state).await
 }
 

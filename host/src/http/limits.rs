@@ -1,13 +1,14 @@
-//! How often a caller may ask: one token bucket per API key, and one per address for those without a key.
+//! How often a caller may ask: one token bucket per API key, and one per address for those without a key. An IPv6 address
+//! counts as its network of 64 bits, which one household has. Beyond a number of addresses the others share one bucket.
 //!
 //! Answers carry `RateLimit-Policy` and `RateLimit` (draft-ietf-httpapi-ratelimit-headers); a refusal is 429 with
 //! `Retry-After`.
 
 use std::{
     collections::HashMap,
-    net::IpAddr,
+    net::{IpAddr, Ipv6Addr},
     sync::{Mutex, PoisonError},
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use axum::{
@@ -21,8 +22,10 @@ use crate::ids::KeyId;
 const RATE_LIMIT: HeaderName = HeaderName::from_static("ratelimit");
 const RATE_LIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
 
-/// Buckets kept before those that are full again are dropped.
+/// Buckets kept before those that are full again are dropped, and then before addresses share one.
 const BUCKETS_MAX: usize = 10_000;
+/// An empty bucket is full again after this.
+const REFILL: Duration = Duration::from_secs(1);
 
 /// Requests per second that one caller may make.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,6 +41,21 @@ pub struct Rates {
 pub(crate) enum Counted {
     Key(KeyId),
     Address(IpAddr),
+    /// Addresses for which no bucket is free.
+    Others,
+}
+
+impl Counted {
+    /// As the address counts.
+    pub(crate) fn address(address: IpAddr) -> Self {
+        Self::Address(match address.to_canonical() {
+            IpAddr::V6(address) => {
+                let [a, b, c, d, ..] = address.segments();
+                Ipv6Addr::new(a, b, c, d, 0, 0, 0, 0).into()
+            }
+            address => address,
+        })
+    }
 }
 
 /// A token bucket that holds one second's worth of requests.
@@ -50,7 +68,30 @@ struct Bucket {
 /// Every caller's bucket.
 pub(crate) struct RateLimiter {
     rates: Rates,
-    buckets: Mutex<HashMap<Counted, Bucket>>,
+    buckets: Mutex<Buckets>,
+}
+
+#[derive(Default)]
+struct Buckets {
+    of: HashMap<Counted, Bucket>,
+    swept: Option<Instant>,
+}
+
+impl Buckets {
+    /// The bucket that counts for somebody. Those that are full again make room, at most once a second.
+    fn find(&mut self, who: Counted, now: Instant) -> Counted {
+        let long_ago = |then: Instant| now.saturating_duration_since(then) >= REFILL;
+        if self.of.len() >= BUCKETS_MAX && !self.of.contains_key(&who) {
+            if self.swept.is_none_or(long_ago) {
+                self.swept = Some(now);
+                self.of.retain(|_, bucket| !long_ago(bucket.filled));
+            }
+            if self.of.len() >= BUCKETS_MAX && matches!(who, Counted::Address(_)) {
+                return Counted::Others;
+            }
+        }
+        who
+    }
 }
 
 /// What a caller has left.
@@ -70,17 +111,15 @@ impl RateLimiter {
     pub(crate) fn take(&self, who: Counted, now: Instant) -> Option<Standing> {
         let rate = match who {
             Counted::Key(_) => self.rates.per_key,
-            Counted::Address(_) => self.rates.anonymous,
+            Counted::Address(_) | Counted::Others => self.rates.anonymous,
         };
         if rate == 0 {
             return None;
         }
         let mut buckets = self.buckets.lock().unwrap_or_else(PoisonError::into_inner);
-        if buckets.len() >= BUCKETS_MAX {
-            buckets.retain(|_, bucket| now.duration_since(bucket.filled).as_secs() < 1);
-        }
+        let who = buckets.find(who, now);
         let full = f64::from(rate);
-        let bucket = buckets.entry(who).or_insert(Bucket { tokens: full, filled: now });
+        let bucket = buckets.of.entry(who).or_insert(Bucket { tokens: full, filled: now });
         let elapsed = now.saturating_duration_since(bucket.filled).as_secs_f64();
         bucket.tokens = (bucket.tokens + elapsed * full).min(full);
         bucket.filled = now;
@@ -126,8 +165,6 @@ impl Standing {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
 
     #[test]
@@ -140,6 +177,24 @@ mod tests {
         assert_eq!(allowed(start), Some(true));
         assert_eq!(allowed(start), Some(false));
         assert_eq!(allowed(start + Duration::from_millis(600)), Some(true));
-        assert_eq!(limiter.take(Counted::Address(IpAddr::from([127, 0, 0, 1])), start), None);
+        assert_eq!(limiter.take(Counted::address(IpAddr::from([127, 0, 0, 1])), start), None);
+    }
+
+    #[test]
+    fn addresses_count_by_network_and_no_number_of_them_takes_all_memory() {
+        let address = |text: &str| Counted::address(text.parse().expect(text));
+        assert_eq!(address("2001:db8:1:2:3::4"), address("2001:db8:1:2:ffff::"));
+        assert_ne!(address("2001:db8:1:2::"), address("2001:db8:1:3::"));
+        assert_eq!(address("::ffff:192.0.2.1"), address("192.0.2.1"));
+        let limiter = RateLimiter::new(Rates { per_key: 1, anonymous: 1 });
+        let (start, many) = (Instant::now(), u32::try_from(BUCKETS_MAX).expect("fits") + 2);
+        let allowed = |who, at| limiter.take(who, at).expect("is limited").allowed;
+        let refused: Vec<u32> =
+            (0..many).filter(|n| !allowed(Counted::address(n.to_be_bytes().into()), start)).collect();
+        assert_eq!(refused, [many - 1], "the last two share a bucket");
+        let key = Counted::Key("key_00000000000000000000000000000001".parse().expect("an id"));
+        assert!(allowed(key, start), "who has a key has a bucket");
+        assert!(allowed(Counted::address((many - 1).to_be_bytes().into()), start + REFILL));
+        assert!(limiter.buckets.lock().expect("sound").of.len() < 3);
     }
 }

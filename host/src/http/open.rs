@@ -10,7 +10,7 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::{
     Api,
-    extract::{Path, Plain, Raw},
+    extract::{Ignored, Path, Plain, Raw},
     problem::Problem,
 };
 use crate::{
@@ -20,6 +20,8 @@ use crate::{
 
 /// Where links in messages lead; answers pages for people.
 pub(super) const LINKS: &str = "/u/";
+/// Where vendors report. What stands in their `Authorization` is for the channel to judge: it is no API key.
+pub(super) const RECEIPTS: &str = "/receipts/";
 
 /// Routes without a key.
 pub(super) fn routes() -> OpenApiRouter<Api> {
@@ -88,7 +90,7 @@ async fn ask(State(api): State<Api>, Path(token): Path<String>) -> Response {
     request_body(content = String, content_type = "application/x-www-form-urlencoded"),
     responses((status = 200, description = "A page", body = String, content_type = "text/html")),
 )]
-async fn stop(State(api): State<Api>, Path(token): Path<String>, _: Plain<Raw>) -> Response {
+async fn stop(State(api): State<Api>, Path(token): Path<String>, _: Plain<Ignored>) -> Response {
     page(api.services.unsubscribe(&token).await, |stopped| match stopped.language {
         Language::ZhCn => ("已退订", "<p>退订成功,立即生效。</p>"),
         Language::En => ("Unsubscribed", "<p>Done, from now on.</p>"),

@@ -110,7 +110,7 @@ fn complete(path: &str, operation: &mut Operation) {
     add(operation.request_body.is_some(), 415, &["unsupported-media-type"]);
     add(operation.request_body.is_some() || with_query, 422, &["invalid-request"]);
     add(idempotent, 422, &["idempotency-key-reused"]);
-    add(secured, 429, &["too-many-requests"]);
+    add(true, 429, &["too-many-requests"]);
     add(true, 500, &["internal"]);
     add(true, 503, &["request-timeout", "overloaded"]);
     add(idempotent, 507, &["disk-full"]);

@@ -21,7 +21,7 @@ use super::{
     trace,
     views::status,
 };
-use crate::plugin::BreakerState;
+use crate::plugin::{BreakerState, Fault};
 
 /// Routes that stand beside the versioned ones.
 pub(super) fn routes() -> OpenApiRouter<Api> {
@@ -137,7 +137,9 @@ fn publish(api: &Api) {
         metrics::gauge!("galenic_plugin_p99_seconds", &labels).set(release.p99.as_secs_f64());
         let open = release.breaker != BreakerState::Closed;
         metrics::gauge!("galenic_plugin_breaker_open", &labels).set(f64::from(u8::from(open)));
-        for (code, count) in release.faults {
+        // Zeros, too: a counter that appears at its first fault has not increased, as Prometheus sees it.
+        for code in Fault::CODES {
+            let count = release.faults.iter().find(|(known, _)| *known == code).map_or(0, |(_, count)| *count);
             let [slot, number] = labels.clone();
             metrics::counter!("galenic_plugin_faults_total", &[slot, number, ("fault", code.to_owned())])
                 .absolute(count);

@@ -13,7 +13,7 @@ use axum::{
 };
 
 use crate::{
-    http::{Api, limits::Counted, problem::Problem},
+    http::{Api, limits::Counted, open::RECEIPTS, problem::Problem},
     service::{
         Caller,
         keys::{Scope, Scopes},
@@ -93,7 +93,9 @@ impl<S: Needs> FromRequestParts<Api> for Allowed<S> {
 
 /// Looks up the request's key, if it has one, and counts the request against its caller's rate.
 pub(crate) async fn authenticate(State(api): State<Api>, mut request: Request, next: Next) -> Response {
-    let (authorization, address) = (request.headers().get(header::AUTHORIZATION).cloned(), address(&request));
+    let keyless = request.uri().path().starts_with(RECEIPTS);
+    let authorization = request.headers().get(header::AUTHORIZATION).filter(|_| !keyless).cloned();
+    let address = address(&request);
     let found = match find(&api, authorization).await {
         Ok(found) => found,
         Err(problem) => return limited(&api, address).unwrap_or_else(|| problem.into_response()),
@@ -129,7 +131,7 @@ async fn find(api: &Api, authorization: Option<HeaderValue>) -> Result<Option<Au
 }
 
 fn address(request: &Request) -> Option<Counted> {
-    request.extensions().get::<ConnectInfo<SocketAddr>>().map(|peer| Counted::Address(peer.0.ip()))
+    request.extensions().get::<ConnectInfo<SocketAddr>>().map(|peer| Counted::address(peer.0.ip()))
 }
 
 /// The refusal of one who tries wrong keys too fast.

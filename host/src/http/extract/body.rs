@@ -32,6 +32,8 @@ const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 const KEY_BYTES: std::ops::RangeInclusive<usize> = 1..=128;
 /// Bytes of a JSON body.
 const JSON_BYTES_MAX: usize = 1 << 20;
+/// Bytes of a form that is ignored.
+const FORM_BYTES_MAX: usize = 4 << 10;
 /// Bytes of a plugin module.
 const MODULE_BYTES_MAX: usize = 16 << 20;
 
@@ -122,7 +124,7 @@ impl Payload for Empty {
     }
 }
 
-/// Bytes of any type: what a vendor or a form sends.
+/// Bytes of any type: what a vendor sends.
 pub(crate) struct Raw(pub(crate) Bytes);
 
 impl Payload for Raw {
@@ -134,6 +136,21 @@ impl Payload for Raw {
 
     fn parse(bytes: Bytes) -> Result<Self, Problem> {
         Ok(Self(bytes))
+    }
+}
+
+/// A form whose path says everything: it is read and forgotten.
+pub(crate) struct Ignored;
+
+impl Payload for Ignored {
+    const BYTES_MAX: usize = FORM_BYTES_MAX;
+
+    fn check_type(_: &HeaderMap) -> Result<(), Problem> {
+        Ok(())
+    }
+
+    fn parse(_: Bytes) -> Result<Self, Problem> {
+        Ok(Self)
     }
 }
 
