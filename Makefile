@@ -29,5 +29,6 @@ lint: setup ## format, lints, documentation: warnings are errors
 	$(CARGO) clippy --workspace --all-targets --locked -- -D warnings
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps --locked
 
-bench: build ## measures into target/bench/*.json
+bench: build ## measures into target/bench/*.json, PostgreSQL 15 beside it
+	@test -x /usr/lib/postgresql/15/bin/pgbench || { apt-get update -qq && apt-get install -y -qq postgresql-15; }
 	target/release/galenic bench

@@ -1,16 +1,22 @@
-//! `galenic bench`: what a call, a swap, a paid order, a touch, a timer and a night of tiers cost, each beside a baseline of the same minute.
+//! `galenic bench`: what a call, a swap, a paid order, a touch, a timer and a night of tiers cost, each beside a baseline
+//! of the same minute.
 //!
-//! Writes `touches.json`, `plugins.json`, `orders.json`, `backup.json`, `timers.json` and `tiers.json`: lists of `name`, `value`,
-//! `unit`, `baseline`, `ratio`. The baseline stands in the same unit; the ratio is value by baseline.
+//! Writes a list of figures for each part, `touches.json`, `plugins.json` and so on: `name`, `value`, `unit`, `baseline`,
+//! `ratio`. The baseline stands in the same unit; the ratio is value by baseline. Beside `growth.json` lies a plot.
 
 mod backup;
+mod flash;
+mod growth;
 mod orders;
 mod plugins;
+mod postgres;
 mod tiers;
 mod timers;
 mod touches;
+mod wire;
 
 use std::{
+    borrow::Cow,
     path::{Path, PathBuf},
     process::ExitCode,
     time::Duration,
@@ -38,18 +44,18 @@ pub(super) struct BenchArgs {
     /// Touches that are due at once.
     #[arg(long, value_name = "N", default_value_t = 10_000, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     touches: u32,
-    /// Members whose tiers a night judges again.
-    #[arg(long, value_name = "N", default_value_t = 100_000, value_parser = clap::value_parser!(u32).range(1_000..=10_000_000))]
+    /// Members whose tiers a night judges again, and that a deployment grows to: a million takes minutes.
+    #[arg(long, value_name = "N", default_value_t = 100_000, value_parser = clap::value_parser!(u32).range(10_000..=10_000_000))]
     members: u32,
     /// Measures one of them alone.
-    #[arg(long, value_name = "WHAT", value_parser = ["touches", "plugins", "orders", "backup", "timers", "tiers"])]
+    #[arg(long, value_name = "WHAT", value_parser = ["touches", "plugins", "orders", "flash", "postgres", "growth", "backup", "timers", "tiers"])]
     only: Option<String>,
 }
 
 /// One figure.
 #[derive(Serialize)]
 struct Figure {
-    name: &'static str,
+    name: Cow<'static, str>,
     value: f64,
     unit: &'static str,
     baseline: Option<f64>,
@@ -57,8 +63,8 @@ struct Figure {
 }
 
 impl Figure {
-    fn new(name: &'static str, value: f64, unit: &'static str) -> Self {
-        Self { name, value, unit, baseline: None, ratio: None }
+    fn new(name: impl Into<Cow<'static, str>>, value: f64, unit: &'static str) -> Self {
+        Self { name: name.into(), value, unit, baseline: None, ratio: None }
     }
 
     fn against(self, baseline: f64) -> Self {
@@ -79,6 +85,15 @@ pub(super) async fn run(args: BenchArgs) -> anyhow::Result<ExitCode> {
     }
     if wanted("orders") {
         write(&args.out, "orders", &orders::measure(args.orders).await?)?;
+    }
+    if wanted("flash") {
+        write(&args.out, "flash", &flash::measure().await?)?;
+    }
+    if wanted("postgres") {
+        write(&args.out, "postgres", &postgres::measure().await?)?;
+    }
+    if wanted("growth") {
+        write(&args.out, "growth", &growth::measure(args.members, &args.out).await?)?;
     }
     if wanted("backup") {
         write(&args.out, "backup", &backup::measure(args.backup_mb).await?)?;

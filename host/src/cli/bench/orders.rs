@@ -11,7 +11,10 @@ use futures::StreamExt as _;
 use jiff::Timestamp;
 use serde_json::{Value as Json, json};
 
-use super::{Figure, percentile_ms};
+use super::{
+    Figure, percentile_ms,
+    wire::{Wires, between},
+};
 use crate::{
     app::{App, Running},
     cli::{
@@ -28,7 +31,7 @@ use crate::{
 };
 
 /// Clients at once.
-const CLIENTS: usize = 16;
+pub(super) const CLIENTS: usize = 16;
 /// Clients at once where the time of a quote counts.
 const QUOTERS: usize = 4;
 /// Products of the catalogue.
@@ -39,21 +42,21 @@ const SWAPS: usize = 100;
 /// A shop that is set up: members without orders, and products.
 pub(super) struct Shop {
     pub(super) server: Running,
-    client: Arc<Client>,
-    operator: Operator,
+    pub(super) client: Arc<Client>,
+    pub(super) operator: Operator,
     pub(super) members: Vec<String>,
     products: Vec<String>,
 }
 
 /// The clients' times, and how long all took together.
 #[derive(Default)]
-struct Timed {
+pub(super) struct Timed {
     times: Vec<Duration>,
     all: Duration,
 }
 
 impl Timed {
-    fn per_second(&self) -> f64 {
+    pub(super) fn per_second(&self) -> f64 {
         let count = u32::try_from(self.times.len()).unwrap_or(u32::MAX);
         f64::from(count) / self.all.as_secs_f64().max(f64::EPSILON)
     }
@@ -166,7 +169,7 @@ fn id(json: &Json) -> anyhow::Result<String> {
 }
 
 /// Runs all jobs on so many tasks, each of which takes the next one when it is done.
-async fn timed<F>(clients: usize, jobs: Vec<F>) -> anyhow::Result<Timed>
+pub(super) async fn timed<F>(clients: usize, jobs: Vec<F>) -> anyhow::Result<Timed>
 where
     F: Future<Output = anyhow::Result<()>> + Send + 'static,
 {
@@ -194,7 +197,7 @@ where
 }
 
 /// Quote, place and pay without HTTP.
-async fn through_services(shop: &Shop, members: &[String]) -> anyhow::Result<Timed> {
+pub(super) async fn through_services(shop: &Shop, members: &[String]) -> anyhow::Result<Timed> {
     let services = Arc::new(shop.server.services().clone());
     let caller = shop.caller().await?;
     let work = members.iter().cloned().enumerate().map(|(n, member)| {
@@ -225,27 +228,35 @@ pub(super) async fn paid(
 
 /// Quotes of a few clients first, then place and pay of many.
 async fn over_http(shop: &Shop, members: &[String]) -> anyhow::Result<(Timed, Timed)> {
+    let wires = Arc::new(Wires::new(shop.server.address(), shop.client.key().to_owned()));
     let quotes = Arc::new(Mutex::new(Vec::new()));
     let work = members.iter().cloned().enumerate().map(|(n, member)| {
-        let (lines, quotes, client) = (shop.lines(n), Arc::clone(&quotes), Arc::clone(&shop.client));
+        let (lines, quotes, wires) = (shop.lines(n), Arc::clone(&quotes), Arc::clone(&wires));
         async move {
             let lines: Vec<Json> = lines.iter().map(|line| json!({ "product": line, "quantity": 2 })).collect();
             let fee = json!({ "minor": 600, "currency": "CNY" });
-            let cart = json!({ "member": member, "lines": lines, "delivery_fee": fee });
-            let quote = client.post("/v1/quotes", cart).await?;
-            quotes.lock().unwrap_or_else(PoisonError::into_inner).push(quote["id"].clone());
+            let cart = json!({ "member": member, "lines": lines, "delivery_fee": fee }).to_string();
+            let quote = wires.post("/v1/quotes", &format!("wire-quote-{n}"), &cart).await?;
+            let id = between(&quote, r#""id":""#, '"')?.to_owned();
+            quotes.lock().unwrap_or_else(PoisonError::into_inner).push(id);
             Ok(())
         }
     });
     let quoted = timed(QUOTERS, work.collect()).await?;
     let quotes = std::mem::take(&mut *quotes.lock().unwrap_or_else(PoisonError::into_inner));
     let work = quotes.into_iter().enumerate().map(|(n, quote)| {
-        let client = Arc::clone(&shop.client);
+        let wires = Arc::clone(&wires);
         async move {
-            let order = client.post("/v1/orders", json!({ "quote": quote })).await?;
-            let amount = &order["price"]["payable"];
-            let payment = json!({ "reference": format!("pay-{n}"), "method": "alipay", "amount": amount });
-            client.post(&format!("/v1/orders/{}/payment", id(&order)?), payment).await.map(drop)
+            let place = format!(r#"{{"quote":"{quote}"}}"#);
+            let order = wires.post("/v1/orders", &format!("wire-place-{n}"), &place).await?;
+            let id = between(&order, r#""id":""#, '"')?;
+            // Lines have a payable, too; that of the whole stands behind `points_max`.
+            let whole = order.split_once("points_max").map_or("", |(_, rest)| rest);
+            let amount = between(whole, r#""payable":{"minor":"#, ',')?;
+            let amount = format!(r#"{{"minor":{amount},"currency":"CNY"}}"#);
+            let payment = format!(r#"{{"reference":"wire-{n}","method":"alipay","amount":{amount}}}"#);
+            let path = format!("/v1/orders/{id}/payment");
+            wires.post(&path, &format!("wire-pay-{n}"), &payment).await.map(drop)
         }
     });
     Ok((quoted, timed(CLIENTS, work.collect()).await?))

@@ -49,6 +49,11 @@ impl Client {
         })
     }
 
+    /// The API key.
+    pub(in crate::cli) fn key(&self) -> &str {
+        &self.key
+    }
+
     pub(in crate::cli) async fn get(&self, path: &str) -> anyhow::Result<Json> {
         match self.call(Method::GET, path, None).await? {
             Reply::Done(json) => Ok(json),
