@@ -9,6 +9,7 @@ mod channels;
 mod conventions;
 mod corpus;
 mod deploy;
+mod flash;
 mod gifts;
 mod guest;
 mod hostile;
