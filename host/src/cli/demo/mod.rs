@@ -1,8 +1,8 @@
 //! `galenic demo`: a year of real purchases through the engine, over HTTP, as a partner would drive it.
 //!
-//! The demo starts the server in this process on a free port, on a clock that it moves by quarters of a day. Everything
-//! of one quarter happens concurrently, except that each member does one thing after the other. Half-way the tier rule and
-//! the coupon policy are swapped while that quarter's orders flow. Timers fire as the clock moves, and members are written
+//! The demo starts the server in this process on a free port, on a clock that it moves by half a day. Everything of
+//! one half happens concurrently, except that each member does one thing after the other. Half-way the tier rule and
+//! the coupon policy are swapped while that half's orders flow. Timers fire as the clock moves, and members are written
 //! to through a loopback SMS gateway and a real SMTP server. At the end the year is counted again from its orders.
 
 pub(super) mod client;
@@ -43,15 +43,15 @@ use crate::{
 };
 
 /// How far the clock moves at once.
-const TICK_HOURS: i64 = 6;
+const TICK_HOURS: i64 = 12;
 /// What happens at once, at most.
 const CONCURRENT_MAX: usize = 64;
 /// When a parcel leaves, arrives, and some of it comes back, in ticks after the order.
-const SHIPPED_AFTER: u64 = 2;
-const DELIVERED_AFTER: u64 = 6;
-const REFUNDED_AFTER: u64 = 20;
+const SHIPPED_AFTER: u64 = 1;
+const DELIVERED_AFTER: u64 = 3;
+const REFUNDED_AFTER: u64 = 10;
 /// How long the clock goes on after the last order, in ticks.
-const SETTLING_TICKS: u64 = 20;
+const SETTLING_TICKS: u64 = 10;
 
 /// What to replay.
 #[derive(Args)]
