@@ -87,7 +87,7 @@ async fn an_order_goes_from_quote_to_delivery_and_its_points_become_spendable() 
     app.wait(SignedDuration::from_hours(7 * 24)).await;
     assert_eq!(app.points(&member).await, [0, 199, 0]);
     let before = app.shop.get(&format!("/v1/members/{member}/points?at=2026-03-02T00:00:00Z")).await.expect(200);
-    assert_eq!(before, json!({"pending": 199, "active": 0, "held": 0}));
+    assert_eq!(before, json!({"pending": 199, "active": 0, "held": 0, "debt": 0}));
     let entries = app.shop.get(&format!("/v1/members/{member}/points/entries?purse=active")).await.expect(200);
     let entry = &entries["items"][0];
     assert_eq!((&entry["amount"], &entry["balance"], &entry["cause"]), (&json!(199), &json!(199), &json!("activated")));

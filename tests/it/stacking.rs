@@ -236,7 +236,7 @@ async fn d3_a_cart_of_200_lines() {
     let coupon = offer(&app, "c", json!({"class": "coupon", "terms": {"type": "amount", "amount": 999}})).await;
     app.coupon(&coupon, &member).await;
     let adjustments = format!("/v1/members/{member}/points/adjustments");
-    app.operator.post(&adjustments, json!({"points": 777})).await.expect(200);
+    app.operator.post(&adjustments, json!({"points": 777, "reason": "goodwill"})).await.expect(200);
     let lines: Vec<(&str, u32)> = names.iter().map(|name| (name.as_str(), 3)).collect();
     let mut asked = cart_of(&member, &lines);
     asked["points"] = json!(777);

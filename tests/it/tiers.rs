@@ -153,7 +153,7 @@ async fn c3_a_tier_is_kept_to_the_periods_end_and_through_its_grace() {
     let coupons = app.shop.get(&format!("/v1/members/{lapses}/coupons")).await.expect(200);
     assert_eq!(coupons["items"][0]["offer"], json!(renewal));
     // One of them buys again in the grace: nothing happened.
-    app.product("w", 11_000).await;
+    app.product("w", 15_000).await;
     bought(&app, &renews, "w").await;
     set(&app, "2028-01-30T15:59:59Z").await;
     assert_eq!(tier(&app, &lapses).await, "silver");

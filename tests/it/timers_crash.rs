@@ -95,7 +95,7 @@ impl World {
             let zone = ZONES[number % ZONES.len()];
             let member = json!({"profile": {"birthday": birthday(number)}, "zone": zone});
             let member = text(&client.post("/v1/members", &format!("m-{number}"), member).await["id"]);
-            let points = json!({"points": 100 + number});
+            let points = json!({"points": 100 + number, "reason": "goodwill"});
             client.post(&format!("/v1/members/{member}/points/adjustments"), &format!("p-{number}"), points).await;
             world.members.push(member);
         }

@@ -71,7 +71,7 @@ impl BonusView {
 
 /// Lists every bonus, by code.
 #[utoipa::path(
-    get, path = "/ops/v1/bonuses", tag = "offers", security(("api_key" = ["offers:read"])),
+    get, path = "/ops/v1/bonuses", tag = "bonuses", security(("api_key" = ["offers:read"])),
     responses((status = 200, body = List<BonusView>)),
 )]
 async fn list(
@@ -85,7 +85,7 @@ async fn list(
 
 /// Sets a bonus: it is given for orders paid from now on.
 #[utoipa::path(
-    put, path = "/ops/v1/bonuses/{code}", tag = "offers", security(("api_key" = ["offers:write"])),
+    put, path = "/ops/v1/bonuses/{code}", tag = "bonuses", security(("api_key" = ["offers:write"])),
     request_body = BonusBody, responses((status = 200, body = BonusView)),
 )]
 async fn set(
@@ -111,7 +111,7 @@ async fn set(
 
 /// Ends a bonus; what was given stays.
 #[utoipa::path(
-    delete, path = "/ops/v1/bonuses/{code}", tag = "offers", security(("api_key" = ["offers:write"])),
+    delete, path = "/ops/v1/bonuses/{code}", tag = "bonuses", security(("api_key" = ["offers:write"])),
     responses((status = 200, body = BonusView), (status = 404, description = "not-found")),
 )]
 async fn remove(

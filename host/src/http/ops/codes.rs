@@ -66,7 +66,7 @@ impl From<CodeBatch> for CodeBatchView {
 /// Asks for codes of an offer: 65 random bits and a check sign each. They are made step by step; read the batch to see
 /// how far they are.
 #[utoipa::path(
-    post, path = "/ops/v1/offers/{offer}/codes", tag = "offers", security(("api_key" = ["offers:write"])),
+    post, path = "/ops/v1/offers/{offer}/codes", tag = "codes", security(("api_key" = ["offers:write"])),
     params(OnceHeader), request_body = CodesBody, responses((status = 201, body = CodeBatchView)),
 )]
 async fn make(
@@ -82,7 +82,7 @@ async fn make(
 
 /// Lists the batches of codes of an offer, oldest first.
 #[utoipa::path(
-    get, path = "/ops/v1/offers/{offer}/codes", tag = "offers", security(("api_key" = ["offers:read"])),
+    get, path = "/ops/v1/offers/{offer}/codes", tag = "codes", security(("api_key" = ["offers:read"])),
     params(PageQuery), responses((status = 200, body = List<CodeBatchView>)),
 )]
 async fn list(
@@ -98,7 +98,7 @@ async fn list(
 
 /// Reads a batch: how far it is, without its codes.
 #[utoipa::path(
-    get, path = "/ops/v1/offers/{offer}/codes/{batch}", tag = "offers", security(("api_key" = ["offers:read"])),
+    get, path = "/ops/v1/offers/{offer}/codes/{batch}", tag = "codes", security(("api_key" = ["offers:read"])),
     responses((status = 200, body = CodeBatchView), (status = 404, description = "not-found")),
 )]
 async fn read(
@@ -111,7 +111,7 @@ async fn read(
 
 /// Exports the codes of a batch that were made so far, one a line. They are worth money: few keys should have the scope.
 #[utoipa::path(
-    get, path = "/ops/v1/offers/{offer}/codes/{batch}/export", tag = "offers",
+    get, path = "/ops/v1/offers/{offer}/codes/{batch}/export", tag = "codes",
     security(("api_key" = ["codes:read"])),
     responses((status = 200, body = String, content_type = "text/csv"), (status = 404, description = "not-found")),
 )]

@@ -47,7 +47,7 @@ fn view(api: &Api, below: Option<Money>) -> RefundPolicyView {
 
 /// Reads what a refund costs that loses an offer's threshold.
 #[utoipa::path(
-    get, path = "/ops/v1/offers/{offer}/refund-policy", tag = "offers", security(("api_key" = ["offers:read"])),
+    get, path = "/ops/v1/offers/{offer}/refund-policy", tag = "refunds", security(("api_key" = ["offers:read"])),
     responses((status = 200, body = RefundPolicyView)),
 )]
 async fn read(
@@ -61,7 +61,7 @@ async fn read(
 
 /// Declares what a refund costs that loses an offer's threshold, for orders placed from now on.
 #[utoipa::path(
-    put, path = "/ops/v1/offers/{offer}/refund-policy", tag = "offers", security(("api_key" = ["offers:write"])),
+    put, path = "/ops/v1/offers/{offer}/refund-policy", tag = "refunds", security(("api_key" = ["offers:write"])),
     params(OnceHeader), request_body = RefundPolicyBody, responses((status = 200, body = RefundPolicyView)),
 )]
 async fn declare(

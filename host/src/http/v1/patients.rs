@@ -40,7 +40,7 @@ struct PatientsView {
 
 /// Adds a patient under a member: at most 20.
 #[utoipa::path(
-    post, path = "/v1/members/{member}/patients", tag = "members", security(("api_key" = ["members:write"])),
+    post, path = "/v1/members/{member}/patients", tag = "patients", security(("api_key" = ["members:write"])),
     params(OnceHeader), request_body = NewPatientBody,
     responses((status = 201, body = PatientView), (status = 410, description = "member-erased")),
 )]
@@ -57,7 +57,7 @@ async fn add(
 
 /// Lists a member's patients, the member among them.
 #[utoipa::path(
-    get, path = "/v1/members/{member}/patients", tag = "members", security(("api_key" = ["members:read"])),
+    get, path = "/v1/members/{member}/patients", tag = "patients", security(("api_key" = ["members:read"])),
     responses((status = 200, body = PatientsView)),
 )]
 async fn list(
