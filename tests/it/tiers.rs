@@ -145,7 +145,7 @@ async fn c3_a_tier_is_kept_to_the_periods_end_and_through_its_grace() {
     set(&app, "2028-01-01T00:59:59Z").await;
     assert_eq!(told(&app, &lapses).await.len(), start.len());
     set(&app, "2028-01-01T01:00:00Z").await;
-    assert_eq!(told(&app, &lapses).await[start.len()..], [notice.clone()]);
+    assert_eq!(&told(&app, &lapses).await[start.len()..], std::slice::from_ref(&notice));
     back(&app, SignedDuration::from_hours(2 * DAY_HOURS)).await;
     set(&app, "2028-01-17T01:00:00Z").await;
     let nudged = told(&app, &lapses).await;

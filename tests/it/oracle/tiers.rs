@@ -18,9 +18,9 @@ const fn tier(code: &'static str, from: i128, discount: i128, doubles: bool, bir
 
 const SPEND: [Tier; 4] = [
     tier("member", 0, 0, false, false),
-    tier("bronze", 199_00, 500, false, true),
-    tier("silver", 999_00, 1_000, false, true),
-    tier("gold", 2_999_00, 1_200, true, true),
+    tier("bronze", 19_900, 500, false, true),
+    tier("silver", 99_900, 1_000, false, true),
+    tier("gold", 299_900, 1_200, true, true),
 ];
 
 /// The tier of this code.

@@ -50,7 +50,7 @@ fn attempt(chance: &mut Chance, oracle: &Oracle, n: usize) -> Option<Step> {
         return Some(product(chance, format!("p{n}")));
     }
     if oracle.offers.len() < 5 || (oracle.offers.len() < OFFERS && percent(chance, 2)) {
-        return Some(Step::Offer(offer(chance, oracle, n)));
+        return Some(Step::Offer(Box::new(offer(chance, oracle, n))));
     }
     match chance.below(100) {
         0..=1 => {

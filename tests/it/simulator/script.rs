@@ -37,7 +37,7 @@ pub(crate) enum Step {
         class: String,
         stock: Option<i64>,
     },
-    Offer(NewOffer),
+    Offer(Box<NewOffer>),
     Pause {
         offer: String,
     },
