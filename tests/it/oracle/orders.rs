@@ -81,7 +81,7 @@ impl Order {
     /// When the next thing happens to it by itself.
     pub(crate) fn next_due(&self) -> Option<i64> {
         match self.state {
-            State::Placed if !self.cash_on_delivery => Some(self.hold_until),
+            State::Placed => Some(self.hold_until),
             _ => self.activates,
         }
     }
@@ -155,7 +155,8 @@ impl Oracle {
             price: quote.price,
             state: State::Placed,
             cash_on_delivery,
-            hold_until: self.now + 30 * MINUTE,
+            // What nobody ships within a week is given up, too.
+            hold_until: self.now + if cash_on_delivery { 7 * DAY } else { 30 * MINUTE },
             paid_at: None,
             refunds: Vec::new(),
             earned: 0,
@@ -173,6 +174,10 @@ impl Oracle {
     /// Pays an order: not more and not less than it costs.
     pub(crate) fn pay(&mut self, name: &str, amount: i128) -> Answer {
         let order = &self.orders[name];
+        // Too late: the money is due back, and nothing else happens (R16).
+        if order.state == State::Cancelled {
+            return Ok(self.order(name));
+        }
         let ready = if order.cash_on_delivery { State::Delivered } else { State::Placed };
         if order.state != ready || order.paid_at.is_some() {
             return refused("wrong-order-state");

@@ -254,7 +254,7 @@ impl World {
             }
             Step::Adjust { member, points } => {
                 let path = format!("/v1/members/{}/points/adjustments", id(member));
-                (Method::POST, path, json!({"points": points}), true)
+                (Method::POST, path, json!({"points": points, "reason": "simulated"}), true)
             }
             Step::Quote { member, lines, coupon, points, delivery, .. } => {
                 let line = |(product, quantity): &(String, i64)| json!({"external_id": product, "quantity": quantity});
