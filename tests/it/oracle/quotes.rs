@@ -4,9 +4,8 @@ use serde_json::{Value as Json, json};
 
 use super::{
     Answer, MINUTE, Oracle,
-    coupons::CouponState,
     pricing::{self, Cart, Line, Price},
-    refused, shanghai,
+    shanghai,
     terms::Day,
     tiers, view,
 };
@@ -64,14 +63,6 @@ impl Oracle {
     fn price(&self, ask: &Ask, gone: &[String]) -> Result<Price, Vec<&'static str>> {
         let member = &self.members[&ask.member];
         let tier = tiers::named(&member.tier);
-        if let Some(coupon) = ask.coupon.as_ref().map(|name| &self.coupons[name]) {
-            if coupon.member != ask.member {
-                return refused("not-found");
-            }
-            if coupon.state != CouponState::Issued {
-                return refused("coupon-not-usable");
-            }
-        }
         let day = Day {
             of_month: shanghai(self.now).day(),
             tier: member.tier.clone(),
@@ -112,12 +103,11 @@ impl Oracle {
         }
     }
 
-    /// The same ask with what is left of the points and without a coupon that is gone: what a fresh quote is made of.
+    /// The same ask with what is left of the points: what a fresh quote is made of. A coupon that the member named stays
+    /// named: where it is gone, no other takes its place (R2).
     fn still_possible(&self, ask: &Ask) -> Ask {
         let active = self.members[&ask.member].wallet.active();
-        let in_hand = |name: &String| self.coupons[name].state == CouponState::Issued;
-        let coupon = ask.coupon.clone().filter(in_hand);
-        Ask { points: ask.points.min(i64::try_from(active).expect("fits")), coupon, ..ask.clone() }
+        Ask { points: ask.points.min(i64::try_from(active).expect("fits")), ..ask.clone() }
     }
 
     /// Whether a quote can be placed as it is; what it is, or why not. A quote that no longer holds is made anew, under
