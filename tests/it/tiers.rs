@@ -285,6 +285,11 @@ async fn r5_the_upgrade_gift_after_the_return_window() {
     assert_eq!(gifts().await, 0);
     app.wait(SignedDuration::from_secs(1)).await;
     assert_eq!((gifts().await, app.points(&member).await), (1, [0, 1_200 + 100, 0]));
+    let entries = app.shop.get(&format!("/v1/members/{member}/points/entries")).await.expect(200);
+    assert_eq!(
+        (&entries["items"][0]["cause"], &entries["items"][0]["reason"]),
+        (&json!("adjusted"), &json!("tier-gift"))
+    );
     let coupons = app.shop.get(&format!("/v1/members/{member}/coupons")).await.expect(200);
     assert_eq!(coupons["items"].as_array().map(Vec::len), Some(1));
     // Down and up again: nothing more.

@@ -194,15 +194,22 @@ impl Cause {
     }
 }
 
-/// Who corrected points by hand, and why.
+/// Who gave or took points beside what orders and activities earn, and why.
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
 pub struct Note {
-    /// The API key that was used.
+    /// The API key that was used; none where the programme gave them by itself.
     #[n(0)]
-    pub by: KeyId,
-    /// A code, for example `goodwill`: no personal data.
+    pub by: Option<KeyId>,
+    /// A code, for example `goodwill`: no personal data, no comma.
     #[n(1)]
     pub why: Code,
+}
+
+impl Note {
+    /// A note of the programme's own.
+    pub fn of_programme(why: &str) -> Self {
+        Self { by: None, why: Code::from(why) }
+    }
 }
 
 /// One side of a posting, as stored with its account.

@@ -18,7 +18,7 @@ use crate::{
         limit::Period,
         member::ExternalId,
         money::{Money, Points},
-        points::{Cause, House, LotKey, LotOrigin},
+        points::{Cause, House, LotKey, LotOrigin, Note},
     },
     events::What,
     ids::{Id as _, MemberId, OrderId},
@@ -144,7 +144,8 @@ pub(super) fn grant(
     let expires_at = expires.map_or(Timestamp::MAX, |at| at.timestamp());
     // The order that brought it names the lot: no other bonus of this order dies at the same instant with another count.
     let lot = LotKey { expires_at, origin: LotOrigin(order.to_bits()) };
-    lots::grant(tx, member, House::Issued, bonus.points, lot, Cause::Adjusted)?;
+    let note = Note::of_programme("bonus");
+    lots::grant_noted(tx, member, House::Issued, bonus.points, lot, Cause::Adjusted, Some(&note))?;
     scheduler::schedule(tx, TimerKey::new(expires_at, TimerKind::ExpirePoints, member))?;
     notice::for_points(tx, member, expires_at, now, settings)?;
     Ok(Some(What::BonusGiven(bonus.points)))

@@ -152,7 +152,7 @@ impl Services {
             let message = "must be a code of 1 to 64 lower-case letters, digits and hyphens, such as `goodwill`";
             return Err(Error::field("/reason", message));
         }
-        let note = Note { by: caller.key, why: Code::from(why) };
+        let note = Note { by: Some(caller.key), why: Code::from(why) };
         let now = self.clock.now();
         let expires = now.to_zoned(self.settings.zone.clone()).checked_add(GRANT_MONTHS.months());
         let expires_at = expires.map_or(Timestamp::MAX, |at| at.timestamp());

@@ -60,10 +60,11 @@ pub(crate) struct EntryView {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>)]
     redemption: Option<RedemptionId>,
-    /// Why it was corrected by hand.
+    /// Why it was corrected, for one that is no order's and no activity's: as given with a correction by hand, `tier-gift`
+    /// for what reaching a tier brings, `bonus` for a month's spending.
     #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<String>,
-    /// The API key that corrected it.
+    /// The API key that corrected it by hand.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>)]
     by: Option<KeyId>,
@@ -84,7 +85,7 @@ impl EntryView {
     pub(crate) fn new(number: u64, row: Row<Entry>) -> Self {
         let counterpart = counterpart(&row.value);
         let Entry { amount, balance, cause, note, .. } = row.value;
-        let (by, reason) = note.map_or((None, None), |note| (Some(note.by), Some(note.why.to_string())));
+        let (by, reason) = note.map_or((None, None), |note| (note.by, Some(note.why.to_string())));
         let mut view = Self {
             number,
             at: row.at,
@@ -131,7 +132,8 @@ pub(crate) fn statement_line(purse: Purse, number: u64, row: &Row<Entry>) -> Str
         Some(Subject::Redemption(id)) => id.to_string(),
         None => String::new(),
     };
-    let (reason, by) = note.as_ref().map_or_else(Default::default, |note| (note.why.to_string(), note.by.to_string()));
+    let reason = note.as_ref().map_or("", |note| &note.why);
+    let by = note.as_ref().and_then(|note| note.by).map_or_else(String::new, |key| key.to_string());
     let (purse, at, cause, counterpart) = (name(&purse), row.at, cause.name(), counterpart(&row.value));
     format!("{purse},{number},{at},{amount},{balance},{cause},{subject},{counterpart},{reason},{by}\n")
 }

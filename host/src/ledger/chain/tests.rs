@@ -83,7 +83,7 @@ fn every_part_counts() {
             None,
             purse(),
             0,
-            &Entry { note: Some(Note { by: KeyId::from_bits(1), why: "goodwill".into() }), ..entry() },
+            &Entry { note: Some(Note { by: Some(KeyId::from_bits(1)), why: "goodwill".into() }), ..entry() },
         ),
     ];
     for (i, other) in others.iter().enumerate() {

@@ -13,7 +13,7 @@ use crate::{
         member::{HeldTier, Member, MemberState},
         money::Points,
         order::Order,
-        points::{Cause, House, LotKey, LotOrigin},
+        points::{Cause, House, LotKey, LotOrigin, Note},
         programme::Programme,
     },
     events::{self, What},
@@ -175,7 +175,8 @@ fn hand_over(
         let dies = now.to_zoned(settings.zone.clone()).checked_add(i64::from(programme.gift_months).months());
         let expires_at = dies.map_or(Timestamp::MAX, |at| at.timestamp());
         let lot = LotKey { expires_at, origin: LotOrigin(first.to_bits()) };
-        lots::grant(tx, member.id, House::Adjusted, points, lot, Cause::Adjusted)?;
+        let note = Note::of_programme("tier-gift");
+        lots::grant_noted(tx, member.id, House::Adjusted, points, lot, Cause::Adjusted, Some(&note))?;
         scheduler::schedule(tx, TimerKey::new(expires_at, TimerKind::ExpirePoints, member.id))?;
         notice::for_points(tx, member.id, expires_at, now, settings)?;
     }
