@@ -87,6 +87,30 @@ async fn r14_a_budget_of_a_day_is_never_exceeded() {
     place(&app, &app.quote(&one, &["v"]).await).await;
 }
 
+/// A budget that has less left than the saving: the quote leaves the offer out and says both amounts, so that it can be
+/// placed as it is; and so for a limit of the member's own.
+#[tokio::test]
+async fn d1_a_quote_leaves_out_what_the_budget_cannot_pay() {
+    let app = TestApp::start().await;
+    let member = app.member("m-1").await;
+    app.product("v", 10_000).await;
+    let own = json!({"limits": [{"per": "member", "period": "ever", "amount": cny(1_500)}]});
+    for (code, limit, why) in
+        [("all", json!({"budget_amount": cny(1_500)}), "budget-gone"), ("own", own, "member-limit")]
+    {
+        let offer = define(&app, code, "promotion", json!({"type": "amount", "amount": 1_000}), limit).await;
+        place(&app, &app.quote(&member, &["v"]).await).await;
+        let quote = app.quote(&member, &["v"]).await;
+        let (amount, reason) = outcome(&quote, code);
+        assert_eq!((amount, &reason["code"]), (0, &json!(why)));
+        let words = text(&reason["text"]["en"]);
+        let numbers = if code == "all" { ["5.00", "10.00"] } else { ["10.00", "15.00"] };
+        assert!(numbers.iter().all(|number| words.contains(number)), "{words}");
+        assert_eq!(place(&app, &quote).await["price"]["payable"], quote["price"]["payable"]);
+        app.operator.post(&format!("/ops/v1/offers/{offer}/pause"), Json::Null).await.expect(200);
+    }
+}
+
 /// Wednesday 20:00–22:00, the 15th, a season and the birthday month: closed says when it is open.
 #[tokio::test]
 async fn d1_windows_of_the_calendar() {
@@ -300,6 +324,10 @@ async fn c4_member_day_and_birthday() {
     assert_eq!(active().await, 200);
     buy(3).await;
     assert_eq!(active().await, 200, "once in the month");
+    let entries = app.shop.get(&format!("/v1/members/{member}/points/entries")).await.expect(200);
+    let entries = entries["items"].as_array().expect("items");
+    let noted: Vec<&Json> = entries.iter().filter(|entry| entry["cause"] == "adjusted").collect();
+    assert_eq!((noted.len(), &noted[0]["reason"], &noted[0]["by"]), (1, &json!("bonus"), &Json::Null));
     at(&app, "2026-05-31T15:59:59Z").await;
     assert!(held(&app, &member, &birthday).await.iter().all(|state| state != "issued"), "used or dead");
     at(&app, "2027-03-01T01:00:00Z").await;

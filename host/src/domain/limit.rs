@@ -92,6 +92,42 @@ pub struct Limit {
     pub most: i64,
 }
 
+/// How a limit stands in one of its periods.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Room {
+    /// Which.
+    pub limit: Limit,
+    /// What is left of a shared limit; what the member has taken of their own.
+    pub observed: i64,
+}
+
+impl Room {
+    /// The most that may still be taken.
+    pub fn left(self) -> i64 {
+        match self.limit.whose {
+            Whose::All => self.observed,
+            Whose::Member => self.limit.most.saturating_sub(self.observed),
+        }
+    }
+
+    /// That so much may not be taken; nothing where it may.
+    pub fn short_of(self, wanted: i64) -> Option<Short> {
+        let Self { limit, observed } = self;
+        (wanted > self.left()).then_some(Short { limit, observed, wanted })
+    }
+}
+
+/// A limit that does not allow it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Short {
+    /// Which.
+    pub limit: Limit,
+    /// What is left of a shared limit; what the member has taken of their own.
+    pub observed: i64,
+    /// What was asked for.
+    pub wanted: i64,
+}
+
 #[cfg(test)]
 mod tests {
     use jiff::civil::date;

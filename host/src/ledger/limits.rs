@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     domain::{
-        limit::{Limit, Measure, Period, Whose},
+        limit::{Limit, Measure, Period, Room, Short, Whose},
         offer::{Offer, OfferClass},
     },
     events,
@@ -68,17 +68,6 @@ pub struct Reservations {
     pub offers: Vec<Reserved>,
 }
 
-/// A limit that does not allow it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Short {
-    /// Which.
-    pub limit: Limit,
-    /// What is left of a shared limit; what the member has taken of their own.
-    pub observed: i64,
-    /// What was asked for.
-    pub wanted: i64,
-}
-
 /// Who takes what of an offer, and when.
 #[derive(Clone, Copy, Debug)]
 pub struct Taking<'a> {
@@ -101,29 +90,33 @@ impl Taking<'_> {
         self.limits.iter().filter_map(move |limit| Some((*limit, wanted(limit.measure)?)))
     }
 
-    /// The first limit that does not allow it, as things stand.
+    /// How the limits stand: the tightest one of amounts, if there is any; or the first one that does not allow what is
+    /// asked.
     ///
     /// # Errors
     ///
     /// Those of the store.
-    pub fn shortage(&self, tx: &mut Tx<'_>) -> Result<Option<Short>, StoreError> {
+    pub fn standing(&self, tx: &mut Tx<'_>) -> Result<Result<Option<Room>, Short>, StoreError> {
+        let mut tightest: Option<Room> = None;
         for (limit, wanted) in self.parts() {
-            let index = limit.period.index(self.local);
-            let (observed, fits) = match limit.whose {
-                Whose::All => {
-                    let left = counters::left_of(tx, shared(self.offer, limit, index), unwritten(limit))?;
-                    (left, left >= wanted)
-                }
-                Whose::Member => {
-                    let taken = tx.get(&OFFER_TAKEN, &own(self.member, self.offer, limit, index))?.unwrap_or(0);
-                    (taken, taken.saturating_add(wanted) <= limit.most)
-                }
-            };
-            if !fits {
-                return Ok(Some(Short { limit, observed, wanted }));
+            let room = self.room(tx, limit)?;
+            if let Some(short) = room.short_of(wanted) {
+                return Ok(Err(short));
+            }
+            if limit.measure == Measure::Amount && tightest.is_none_or(|other| room.left() < other.left()) {
+                tightest = Some(room);
             }
         }
-        Ok(None)
+        Ok(Ok(tightest))
+    }
+
+    fn room(&self, tx: &mut Tx<'_>, limit: Limit) -> Result<Room, StoreError> {
+        let index = limit.period.index(self.local);
+        let observed = match limit.whose {
+            Whose::All => counters::left_of(tx, shared(self.offer, limit, index), unwritten(limit))?,
+            Whose::Member => tx.get(&OFFER_TAKEN, &own(self.member, self.offer, limit, index))?.unwrap_or(0),
+        };
+        Ok(Room { limit, observed })
     }
 
     /// Takes from every limit concerned, or says which one does not allow it; then nothing is taken.
@@ -132,7 +125,7 @@ impl Taking<'_> {
     ///
     /// Those of the store.
     pub fn take(&self, tx: &mut Tx<'_>) -> Result<Result<Vec<Taken>, Short>, StoreError> {
-        if let Some(short) = self.shortage(tx)? {
+        if let Err(short) = self.standing(tx)? {
             return Ok(Err(short));
         }
         let mut taken = Vec::new();

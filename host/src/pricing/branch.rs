@@ -67,6 +67,9 @@ struct Choice {
     greedy: bool,
 }
 
+/// Of an offer that was applied: the higher priority, the earlier end, the smaller id comes first.
+type Tie = (Reverse<i32>, Timestamp, OfferId, Option<CouponId>);
+
 /// Which ways are followed further.
 #[derive(Clone, Copy)]
 enum Keep {
@@ -133,7 +136,7 @@ impl<'a> Draft<'a> {
         let offered = |at: usize| round.proposals[0][at].as_ref().map_or(0, |proposal| offered(&proposal.outcome));
         let mut order: Vec<usize> = (0..candidates.len()).collect();
         order.sort_by_key(|at| {
-            let Candidate { offer, coupon } = candidates[*at];
+            let Candidate { offer, coupon, .. } = candidates[*at];
             (Reverse(offer.priority), Reverse(offered(*at)), offer.id, coupon.map(|coupon| coupon.id))
         });
         if round.stage == OfferClass::Coupon {
@@ -197,6 +200,9 @@ impl<'a> Draft<'a> {
         let candidate = self.asked[at];
         let proposal = proposal.as_ref().ok_or_else(|| reasons::POLICY_FAILED.plain())?;
         let effect = effect(&self.lines, &branch.left, branch.fee, candidate.offer, proposal)?;
+        if let Some(reason) = candidate.beyond_room(effect.saving) {
+            return Err(reason);
+        }
         let is_named = self.named.is_none() || candidate.coupon.map(|coupon| coupon.id) == self.named;
         if candidate.offer.class == OfferClass::Coupon && !is_named {
             return Err(reasons::NOT_CHOSEN.with(vec![Parameter::Text(self.name_of_named())]));
@@ -281,16 +287,19 @@ impl<'a> Draft<'a> {
         best.expect("a draft always has a branch")
     }
 
-    /// What decides between ways that save the same: the smaller wins.
-    fn ties(&self, applied: impl Iterator<Item = usize>) -> Vec<(Reverse<i32>, Timestamp, OfferId, Option<CouponId>)> {
+    /// What decides between ways that save the same: the smaller wins. A way that spares the coupon comes before one that
+    /// takes it, then the coupon that dies first.
+    fn ties(&self, applied: impl Iterator<Item = usize>) -> (Option<Timestamp>, Vec<Tie>) {
+        let mut dies = None;
         let key = |at: usize| {
-            let Candidate { offer, coupon } = self.asked[at];
-            let ends = coupon.map_or(offer.ends_at, |coupon| coupon.expires_at);
-            (Reverse(offer.priority), ends.unwrap_or(Timestamp::MAX), offer.id, coupon.map(|coupon| coupon.id))
+            let Candidate { offer, coupon, .. } = self.asked[at];
+            let ends = coupon.map_or(offer.ends_at, |coupon| coupon.expires_at).unwrap_or(Timestamp::MAX);
+            dies = dies.or(coupon.map(|_| ends));
+            (Reverse(offer.priority), ends, offer.id, coupon.map(|coupon| coupon.id))
         };
-        let mut keys: Vec<_> = applied.map(key).collect();
+        let mut keys: Vec<Tie> = applied.map(key).collect();
         keys.sort_unstable();
-        keys
+        (dies, keys)
     }
 
     /// The reason of a candidate that had an effect, but was not applied in this branch.

@@ -9,6 +9,7 @@ use super::{
 use crate::{
     domain::{
         fact::{self, Facts, Scope},
+        limit::Room,
         money::{BasisPoints, Money, Overflow, Points, allocate},
         offer::{Coupon, Funder, FunderShare, Offer, OfferClass},
         order::{Allocation, OfferOutcome, Priced, PricedLine, Source},
@@ -50,6 +51,15 @@ pub struct Candidate<'a> {
     pub offer: &'a Offer,
     /// The member's coupon, for offers of that class.
     pub coupon: Option<&'a Coupon>,
+    /// The tightest of the limits on what the offer may still take off.
+    pub room: Option<Room>,
+}
+
+impl Candidate<'_> {
+    /// Why the offer may not take off so much: it takes off all of it or nothing.
+    pub(super) fn beyond_room(&self, saving: Money) -> Option<Reason> {
+        self.room?.short_of(saving.get()).map(reasons::limited)
+    }
 }
 
 /// What points are worth at checkout.

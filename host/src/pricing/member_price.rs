@@ -20,8 +20,8 @@ impl<'a> Draft<'a> {
             let proposal = proposal.as_ref().ok_or_else(|| reasons::POLICY_FAILED.plain())?;
             effect(&self.lines, &list, Money::ZERO, candidate.offer, proposal)
         });
-        let tried: Vec<Result<Effect, Reason>> = tried.collect();
-        let lowest = self.lowest(&round.candidates, &tried);
+        let mut tried: Vec<Result<Effect, Reason>> = tried.collect();
+        let lowest = self.lowest_with_room(&round.candidates, &mut tried)?;
         for (at, lowest) in lowest.iter().enumerate() {
             let Some((by, amount)) = *lowest else { continue };
             let line = &mut self.lines[at].priced;
@@ -33,7 +33,7 @@ impl<'a> Draft<'a> {
             self.branches[0].left[at] = line.payable;
         }
         for (nth, (candidate, tried)) in round.candidates.iter().zip(tried).enumerate() {
-            let saving = Money::sum(lowest.iter().flatten().filter(|(by, _)| *by == nth).map(|(_, amount)| *amount))?;
+            let saving = saving_of(nth, &lowest)?;
             let told = match tried {
                 Err(reason) => outcome(*candidate, Money::ZERO, vec![reason]),
                 Ok(effect) if saving.is_zero() => {
@@ -54,6 +54,28 @@ impl<'a> Draft<'a> {
         Ok(())
     }
 
+    /// The same as [`Draft::lowest`], without the candidates that would take off more in all than their limits have left:
+    /// where one goes, the next lowest takes its lines.
+    fn lowest_with_room(
+        &self,
+        candidates: &[Candidate<'_>],
+        tried: &mut [Result<Effect, Reason>],
+    ) -> Result<Vec<Option<(usize, Money)>>, PricingError> {
+        loop {
+            let lowest = self.lowest(candidates, tried);
+            let mut all_fit = true;
+            for (nth, candidate) in candidates.iter().enumerate() {
+                if let Some(reason) = candidate.beyond_room(saving_of(nth, &lowest)?) {
+                    tried[nth] = Err(reason);
+                    all_fit = false;
+                }
+            }
+            if all_fit {
+                return Ok(lowest);
+            }
+        }
+    }
+
     /// For each line the candidate with the lowest price below the tier price, and what it takes off the list price.
     fn lowest(&self, candidates: &[Candidate<'_>], tried: &[Result<Effect, Reason>]) -> Vec<Option<(usize, Money)>> {
         let tier = |line: usize| self.lines[line].priced.list.get() - self.lines[line].priced.base.get();
@@ -69,6 +91,12 @@ impl<'a> Draft<'a> {
         }
         lowest
     }
+}
+
+/// What a candidate takes off all lines.
+fn saving_of(nth: usize, lowest: &[Option<(usize, Money)>]) -> Result<Money, PricingError> {
+    let its = lowest.iter().flatten().filter(|(by, _)| *by == nth);
+    Ok(Money::sum(its.map(|(_, amount)| *amount))?)
 }
 
 /// Why a member price that takes something off the list price was taken on no line.

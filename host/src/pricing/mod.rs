@@ -6,9 +6,12 @@
 //! and allocates. [`Draft::finish`] gives the explained price.
 //!
 //! Where offers exclude each other, through a group or because an order takes one coupon, the draft follows every way
-//! of combining them, at most [`COMBINATIONS_MAX`] at a time, and takes the one that saves the member most. Ties go to
-//! the higher priority, the earlier expiry, the smaller id. The way that takes offers greedily by priority is always
-//! among those followed; a price for which some were left out says so.
+//! of combining them, at most [`COMBINATIONS_MAX`] at a time, and takes the one that saves the member most. Of those
+//! that save the same, one without a coupon comes first, then the coupon that dies first, then the higher priority, the
+//! earlier end, the smaller id. The way that takes offers greedily by priority is always among those followed; a price
+//! for which some were left out says so.
+//!
+//! Where a limit has less left than an offer would take off, the offer takes nothing: there are no partial savings.
 //!
 //! Invariants: no line below zero, none below its floor price but for points; list less allocations is payable, for
 //! each line and in sum; every offer that was considered ends as applied with an amount or as declined with a reason.

@@ -103,6 +103,7 @@ fn price(goods: &Goods, discount: u32, fee: i64, said: &[Said], order: &[usize],
         .map(|at| Candidate {
             offer: &offers[*at],
             coupon: (offers[*at].class == OfferClass::Coupon).then_some(&coupons[*at]),
+            room: None,
         })
         .collect();
     let walked = |points| {
@@ -357,7 +358,7 @@ proptest! {
         let every: Vec<u16> = (0..).take(cart.len()).collect();
         let priced = |points| {
             let draft = Draft::new(&lines, BasisPoints::new(700), Money::new(fee), None).expect("fits");
-            walk(draft, &[Candidate { offer: &promotion, coupon: None }], &|_, _| shared(off, &every), points)
+            walk(draft, &[Candidate { offer: &promotion, coupon: None, room: None }], &|_, _| shared(off, &every), points)
         };
         let mut order = order(priced(points).or_else(|_| priced(0)).expect("prices").0);
         let (mut money, mut points_back) = (0, 0);

@@ -3,7 +3,11 @@
 //! Codes are a contract, locked by a snapshot. A policy's own reasons stand beside these, with the texts the plugin
 //! ships.
 
-use crate::domain::rule::{Parameter, Reason};
+use crate::domain::{
+    limit::{Measure, Short, Whose},
+    money::Money,
+    rule::{Parameter, Reason},
+};
 
 /// A reason of the host: its stable code and its texts; `{0}` stands for the first parameter.
 #[derive(Debug)]
@@ -61,6 +65,18 @@ impl HostReason {
     /// The reason, where its texts have no parameters.
     pub fn plain(&self) -> Reason {
         self.with(Vec::new())
+    }
+}
+
+/// A limit of an offer that does not allow what was asked.
+pub fn limited(short: Short) -> Reason {
+    let number = |count: i64| match short.limit.measure {
+        Measure::Amount => Parameter::Money(Money::new(count)),
+        Measure::Uses | Measure::Issues => Parameter::Integer(count),
+    };
+    match short.limit.whose {
+        Whose::All => BUDGET_GONE.with(vec![number(short.observed), number(short.wanted)]),
+        Whose::Member => MEMBER_LIMIT.with(vec![number(short.observed), number(short.limit.most)]),
     }
 }
 

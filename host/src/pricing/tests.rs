@@ -11,6 +11,7 @@ use super::{
 use crate::{
     domain::{
         fact::{self, Facts, Value},
+        limit::{Limit, Measure, Period, Room, Whose},
         member::Revision,
         money::{BasisPoints, Money, Points},
         offer::{Base, Coupon, CouponState, Funder, FunderShare, Offer, OfferClass, OfferState, Purpose, Validity},
@@ -146,7 +147,7 @@ fn draft<'a>(fen: &[i64], discount: u32, delivery: i64, named: Option<u128>) -> 
 /// Every offer by itself, or with its coupon.
 fn candidates<'a>(offers: &'a [Offer], coupons: &'a [Coupon]) -> Vec<Candidate<'a>> {
     let coupon = |offer: &Offer| coupons.iter().find(|coupon| coupon.offer == offer.id);
-    offers.iter().map(|offer| Candidate { offer, coupon: coupon(offer) }).collect()
+    offers.iter().map(|offer| Candidate { offer, coupon: coupon(offer), room: None }).collect()
 }
 
 fn why(priced: &Priced) -> Vec<String> {
@@ -280,6 +281,53 @@ fn r2_one_coupon_the_largest_saving_then_the_earliest_expiry() {
     assert_eq!((taken, told[2].as_str()), (Some(3), "o3 7.00 applied"), "the member named it");
     assert_eq!(parameters, [crate::domain::rule::Parameter::Text("o3".into())]);
     assert_eq!(run(Some(7)).0, None, "no other coupon is taken for one that cannot be");
+}
+
+/// Of coupons that save the same, the one that dies first is taken, whatever the priorities; a promotion that saves as much
+/// spares the coupon.
+#[test]
+fn r2_coupon_ties_go_to_the_earliest_expiry() {
+    let run = |first: OfferClass| {
+        let mut offers = [offer(1, first, Purpose::General), offer(2, OfferClass::Coupon, Purpose::General)];
+        offers[0].priority = 9;
+        offers.iter_mut().for_each(|offer| offer.exclusivity_group = Some("one".into()));
+        let coupons = [coupon(1, &offers[0], 50), coupon(2, &offers[1], 40)];
+        let coupons = if first == OfferClass::Coupon { &coupons[..] } else { &coupons[1..] };
+        let policy = |_: &CartSubject, _: u128| shared(800, &[0]);
+        walk(draft(&[5_000], 0, 0, None), &candidates(&offers, coupons), &policy, 0).expect("prices").1.map(Id::to_bits)
+    };
+    assert_eq!(run(OfferClass::Coupon), Some(2));
+    assert_eq!(run(OfferClass::Promotion), None);
+}
+
+/// An offer whose limit has less left than it would take off takes nothing, and says both amounts; what stood behind it
+/// moves up: the next coupon, the next lowest member price.
+#[test]
+fn d1_no_partial_savings_where_a_limit_has_less_left() {
+    let run = |class: OfferClass, room: [i64; 2]| {
+        let offers = [1, 2].map(|n| offer(n, class, Purpose::General));
+        let coupons = [coupon(1, &offers[0], 1), coupon(2, &offers[1], 2)];
+        let coupons = if class == OfferClass::Coupon { &coupons[..] } else { &[] };
+        let limit = Limit { whose: Whose::All, measure: Measure::Amount, period: Period::Ever, most: 10_000 };
+        let mut asked = candidates(&offers, coupons);
+        for (candidate, left) in asked.iter_mut().zip(room) {
+            candidate.room = Some(Room { limit, observed: left });
+        }
+        let policy = |_: &CartSubject, number: u128| {
+            let fen = if number == 1 { 900 } else { 800 };
+            if class == OfferClass::MemberPrice { lines(&[(0, fen), (1, fen)]) } else { shared(fen, &[0]) }
+        };
+        let (priced, _) = walk(draft(&[5_000, 5_000], 0, 0, None), &asked, &policy, 0).expect("prices");
+        let mut told = why(&priced);
+        told.sort_unstable();
+        told.join(", ")
+    };
+    assert_eq!(run(OfferClass::Promotion, [900, 799]), "o1 9.00 applied, o2 0.00 budget-gone");
+    assert_eq!(run(OfferClass::Coupon, [900, 800]), "o1 9.00 applied, o2 0.00 not-chosen");
+    assert_eq!(run(OfferClass::Coupon, [899, 800]), "o1 0.00 budget-gone, o2 8.00 applied");
+    assert_eq!(run(OfferClass::MemberPrice, [1_800, 9_999]), "o1 18.00 applied, o2 0.00 member-price-lower");
+    assert_eq!(run(OfferClass::MemberPrice, [1_799, 9_999]), "o1 0.00 budget-gone, o2 16.00 applied");
+    assert_eq!(run(OfferClass::MemberPrice, [1_799, 1_599]), "o1 0.00 budget-gone, o2 0.00 budget-gone");
 }
 
 /// The larger saving wins; of two that save the same, the higher priority, then the earlier end, then the smaller id.

@@ -137,6 +137,7 @@ impl Oracle {
                 priority: offer.priority,
                 group: offer.group.clone(),
                 coupon: None,
+                room: budget,
             };
             if offer.stage != Stage::Coupon {
                 candidates.push(candidate);

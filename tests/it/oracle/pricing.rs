@@ -57,6 +57,8 @@ pub(crate) struct Candidate {
     pub(crate) group: Option<String>,
     /// The coupon, when it dies and its rank.
     pub(crate) coupon: Option<(String, i64, String)>,
+    /// What its budget still holds: it takes off all that it gives, or nothing.
+    pub(crate) room: i128,
 }
 
 /// Everything a price depends on.
@@ -145,17 +147,19 @@ fn lower_of_tier_and_member_price(
         line.left = line.unit * line.quantity;
         line.base = line.left;
     }
-    let untouched = lines.to_vec();
-    let mut best: Vec<(i128, By)> = lines.iter().map(|line| (line.left * discount / WHOLE, By::Tier)).collect();
-    let offers = candidates.iter().filter(|candidate| candidate.stage == Stage::MemberPrice);
-    for candidate in offers {
-        let Ok(Effect::PerLine(amounts)) = candidate.terms.judge(&goods(&untouched), 0, day) else { continue };
-        for (at, amount) in amounts {
-            if amount > best[at].0 {
-                best[at] = (amount, By::Offer(candidate.code.clone(), None));
-            }
+    let mut offers: Vec<&Candidate> = candidates.iter().filter(|one| one.stage == Stage::MemberPrice).collect();
+    let best = loop {
+        let best = lowest(lines, discount, &offers, day);
+        let needs = |code: &String| {
+            let its = best.iter().filter(|(_, by)| *by == By::Offer(code.clone(), None));
+            its.map(|(amount, _)| amount).sum::<i128>()
+        };
+        let before = offers.len();
+        offers.retain(|one| needs(&one.code) <= one.room);
+        if offers.len() == before {
+            break best;
         }
-    }
+    };
     for (line, (amount, by)) in lines.iter_mut().zip(best) {
         if amount > 0 {
             if let By::Offer(code, _) = &by {
@@ -165,6 +169,20 @@ fn lower_of_tier_and_member_price(
             line.taken.push(Taken { by, amount });
         }
     }
+}
+
+/// What is best for each line, whatever it costs in all.
+fn lowest(lines: &[Line], discount: i128, offers: &[&Candidate], day: &Day) -> Vec<(i128, By)> {
+    let mut best: Vec<(i128, By)> = lines.iter().map(|line| (line.left * discount / WHOLE, By::Tier)).collect();
+    for candidate in offers {
+        let Ok(Effect::PerLine(amounts)) = candidate.terms.judge(&goods(lines), 0, day) else { continue };
+        for (at, amount) in amounts {
+            if amount > best[at].0 {
+                best[at] = (amount, By::Offer(candidate.code.clone(), None));
+            }
+        }
+    }
+    best
 }
 
 fn add(applied: &mut Vec<(String, Option<String>, i128)>, code: &str, coupon: Option<String>, amount: i128) {
@@ -193,9 +211,10 @@ fn total(effect: &Effect) -> i128 {
     }
 }
 
-/// Takes what an effect says, as far as there is something left; how much it was.
-fn apply(lines: &mut [Line], effect: &Effect, by: &By) -> i128 {
-    let before: i128 = lines.iter().map(|line| line.left).sum();
+/// Takes what an effect says, as far as there is something left, and nothing if that is more than the budget holds; how
+/// much it was.
+fn apply(lines: &mut [Line], effect: &Effect, by: &By, room: i128) -> i128 {
+    let before = lines.to_vec();
     match effect {
         Effect::Shared(amount, scope) => take(lines, scope, *amount, by),
         Effect::PerLine(amounts) => {
@@ -206,7 +225,13 @@ fn apply(lines: &mut [Line], effect: &Effect, by: &By) -> i128 {
         }
         Effect::Delivery(_) => {}
     }
-    before - lines.iter().map(|line| line.left).sum::<i128>()
+    let left = |lines: &[Line]| lines.iter().map(|line| line.left).sum::<i128>();
+    let taken = left(&before) - left(lines);
+    if taken > room {
+        lines.clone_from_slice(&before);
+        return 0;
+    }
+    taken
 }
 
 /// Shares an amount among lines by what they still cost, by largest remainder, ties to the earlier line.
@@ -253,7 +278,7 @@ fn promote<'a>(
         if excluded(groups, candidate) {
             continue;
         }
-        let taken = apply(lines, &effect, &By::Offer(candidate.code.clone(), None));
+        let taken = apply(lines, &effect, &By::Offer(candidate.code.clone(), None), candidate.room);
         if taken > 0 {
             groups.extend(candidate.group.clone());
             applied.push((candidate.code.clone(), None, taken));
@@ -284,7 +309,7 @@ fn redeem(
     judged.sort_by_key(|(saving, expires, rank, ..)| (*saving, *expires, rank.clone()));
     for (_, _, _, candidate, effect) in judged {
         let coupon = candidate.coupon.as_ref().map(|(coupon, ..)| coupon.clone());
-        let taken = apply(lines, &effect, &By::Offer(candidate.code.clone(), coupon.clone()));
+        let taken = apply(lines, &effect, &By::Offer(candidate.code.clone(), coupon.clone()), candidate.room);
         if taken > 0 {
             groups.extend(candidate.group.clone());
             applied.push((candidate.code.clone(), coupon, taken));
@@ -303,7 +328,7 @@ fn deliver(price: &mut Price, candidates: &[&Candidate], day: &Day, groups: &mut
     for (candidate, effect) in judged {
         let Effect::Delivery(amount) = effect else { continue };
         let amount = amount.min(price.delivery_left());
-        if amount > 0 && !excluded(groups, candidate) {
+        if amount > 0 && amount <= candidate.room && !excluded(groups, candidate) {
             groups.extend(candidate.group.clone());
             price.delivery.push(Taken { by: By::Offer(candidate.code.clone(), None), amount });
             price.applied.push((candidate.code.clone(), None, amount));

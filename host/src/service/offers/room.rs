@@ -5,47 +5,34 @@ use jiff::civil::DateTime;
 use crate::{
     domain::{
         fact::{Facts, Value},
-        limit::{Measure, Period, Whose},
-        money::Money,
+        limit::{Measure, Period, Room, Short, Whose},
         offer::Offer,
         rule::{Parameter, Reason},
         window,
     },
     ids::MemberId,
-    ledger::limits::{self, Short, Taking},
+    ledger::limits::{self, Taking},
     pricing::reasons,
     service::Error,
     store::Tx,
 };
 
-/// The limit that one more use by this member would break, as far as can be told before the order is placed: the amount
-/// is not known yet, and counts as one.
+/// How the limits of an offer stand for one more use by this member: the tightest one of amounts, or why there is no use
+/// left. What the use takes off is not known yet: it is one fen at least, and pricing holds it against the limit.
 ///
 /// # Errors
 ///
 /// Those of the store.
-pub(in crate::service) fn shortage(
+pub(in crate::service) fn standing(
     tx: &mut Tx<'_>,
     offer: &Offer,
     member: MemberId,
     local: DateTime,
-) -> Result<Option<Reason>, Error> {
+) -> Result<Result<Option<Room>, Reason>, Error> {
     let amounts = [(Measure::Uses, 1), (Measure::Amount, 1)];
     let limits = limits::limits(offer);
-    let short = Taking { offer: offer.id, limits: &limits, member, local, amounts: &amounts }.shortage(tx)?;
-    Ok(short.map(reason))
-}
-
-/// A limit that does not allow it, as a reason.
-pub(in crate::service) fn reason(short: Short) -> Reason {
-    let number = |count: i64| match short.limit.measure {
-        Measure::Amount => Parameter::Money(Money::new(count)),
-        Measure::Uses | Measure::Issues => Parameter::Integer(count),
-    };
-    match short.limit.whose {
-        Whose::All => reasons::BUDGET_GONE.with(vec![number(short.observed), number(short.wanted)]),
-        Whose::Member => reasons::MEMBER_LIMIT.with(vec![number(short.observed), number(short.limit.most)]),
-    }
+    let standing = Taking { offer: offer.id, limits: &limits, member, local, amounts: &amounts }.standing(tx)?;
+    Ok(standing.map_err(reasons::limited))
 }
 
 /// Why none of an offer's windows is open to this member at this time.

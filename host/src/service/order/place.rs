@@ -30,7 +30,6 @@ use crate::{
     scheduler::{self, TimerKey, TimerKind},
     service::{
         Caller, Done, Error, Idempotency, Services, Settings,
-        offers::room,
         tables::{
             COUPONS, OFFERS, ORDERS_BY_EXTERNAL_ID, ORDERS_OF_MEMBER, PLACED_QUOTES, QUOTES, REPRICED_BELOW,
             RESERVATIONS,
@@ -239,7 +238,7 @@ fn reserve_limits(tx: &mut Tx<'_>, order: &Order, local: DateTime) -> Result<(),
         let amounts = [(Measure::Uses, 1), (Measure::Amount, amount.get())];
         let (member, limits) = (order.member, limits::limits(&offer));
         let taking = Taking { offer: id, limits: &limits, member, local, amounts: &amounts };
-        let taken = taking.take(tx)?.map_err(|short| gone(room::reason(short)))?;
+        let taken = taking.take(tx)?.map_err(|short| gone(reasons::limited(short)))?;
         // What the breaker counts is how fast orders come: none of it is ever given back.
         let speed = Taking { limits: &offer.breaker, ..taking };
         speed.take(tx)?.map_err(|_| NotPlaced::TooFast(id, member))?;

@@ -8,6 +8,7 @@ use super::{active_member, prescription};
 use crate::{
     domain::{
         fact::{self, Facts, Value},
+        limit::Room,
         member::Member,
         money::{BasisPoints, Points},
         offer::{Coupon, CouponState, Offer, OfferClass, OfferState},
@@ -58,8 +59,8 @@ struct Snapshot {
 struct Offered {
     offer: Offer,
     coupon: Option<Coupon>,
-    /// The limit that one more use of it would break.
-    short: Option<Reason>,
+    /// The tightest limit on what it may take off; or the one that one more use would break.
+    standing: Result<Option<Room>, Reason>,
 }
 
 /// What every stage of a price is asked with.
@@ -249,10 +250,11 @@ fn eligible<'a>(
     gone: &[Gone],
 ) -> Vec<Candidate<'a>> {
     let mut asked = Vec::with_capacity(snapshot.offered.len());
-    for Offered { offer, coupon, short } in &snapshot.offered {
-        let candidate = Candidate { offer, coupon: coupon.as_ref() };
+    for Offered { offer, coupon, standing } in &snapshot.offered {
+        let room = standing.as_ref().ok().copied().flatten();
+        let candidate = Candidate { offer, coupon: coupon.as_ref(), room };
         let gone = gone.iter().find(|gone| gone.offer == offer.id).map(|gone| &gone.why);
-        match barred(candidate, moment).or_else(|| gone.or(short.as_ref()).cloned()) {
+        match barred(candidate, moment).or_else(|| gone.or(standing.as_ref().err()).cloned()) {
             Some(reason) => draft.decline(candidate, reason),
             None => asked.push(candidate),
         }
@@ -325,14 +327,14 @@ fn read_snapshot(
     let automatic: Vec<OfferId> = automatic.into_iter().map(|(offer, ())| offer).collect();
     let mut offered = Vec::with_capacity(automatic.len() + coupons.len());
     for offer in tx.get_many(&OFFERS, &automatic)?.into_iter().flatten() {
-        let short = room::shortage(tx, &offer, id, local)?;
-        offered.push(Offered { offer, coupon: None, short });
+        let standing = room::standing(tx, &offer, id, local)?;
+        offered.push(Offered { offer, coupon: None, standing });
     }
     let offers = tx.get_many(&OFFERS, &coupons.iter().map(|coupon| coupon.offer).collect::<Vec<_>>())?;
     for (coupon, offer) in coupons.into_iter().zip(offers) {
         let offer = offer.ok_or_else(|| Error::unknown("offer", coupon.offer))?;
-        let short = room::shortage(tx, &offer, id, local)?;
-        offered.push(Offered { offer, coupon: Some(coupon), short });
+        let standing = room::standing(tx, &offer, id, local)?;
+        offered.push(Offered { offer, coupon: Some(coupon), standing });
     }
     Ok(Snapshot {
         totals: facts::totals(tx, &member, day_number(now, &settings.zone))?,
