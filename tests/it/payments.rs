@@ -376,6 +376,22 @@ async fn d4_refunds_by_amount() {
     app.shop.post(&refunds, ask(json!({"line": 0, "amount": cny(1)}))).await.refused(422, "refund-refused");
 }
 
+/// An order that came back whole before it left does not leave any more; cancelling it closes it, and pays nothing twice.
+#[tokio::test]
+async fn d4_cancelling_what_came_back_whole_closes_it() {
+    let app = TestApp::start().await;
+    let (order, refunds) = two_lines(&app, json!({"reprice_below": Json::Null})).await;
+    let path = |step: &str| format!("/v1/orders/{}/{step}", text(&order["id"]));
+    app.shop.post(&refunds, json!({"cause": "change-of-mind"})).await.expect(200);
+    app.shop.post(&path("shipment"), Json::Null).await.refused(409, "wrong-order-state");
+    let closed = app.shop.post(&path("cancellation"), Json::Null).await.expect(200);
+    let refunded = closed["refunds"].as_array().expect("refunds");
+    assert_eq!((&closed["state"], refunded.len(), &refunded[0]["amount"]), (&json!("cancelled"), 1, &cny(19_000)));
+    app.shop.post(&path("cancellation"), Json::Null).await.refused(409, "wrong-order-state");
+    let books = app.operator.get("/ops/v1/settlement?from=2026-03-01&to=2026-03-01").await.expect(200);
+    assert_eq!(minor(&books["total"]["owed"]), 0);
+}
+
 /// Shipped medicine: neither items nor an amount for a change of mind.
 #[tokio::test]
 async fn r6_shipped_medicine_comes_back_only_for_quality_or_fault() {

@@ -143,7 +143,7 @@ async fn r5_interactions_move_the_tier() {
 }
 
 /// Buys for 100 yuan, lets the points become active, spends them elsewhere, and sends everything back: the points that
-/// are left, and what the refund says.
+/// are left, and what the refund says; the order says the same.
 async fn refunded_after_spending(policy: Clawback, spend: i64) -> (TestApp, String, Json) {
     let app = TestApp::start_with(|config| config.programme.points_clawback = policy).await;
     let member = app.member("m-1").await;
@@ -158,6 +158,8 @@ async fn refunded_after_spending(policy: Clawback, spend: i64) -> (TestApp, Stri
     let path = format!("/v1/orders/{}/refunds", text(&order["id"]));
     let refunded = app.shop.post(&path, json!({"cause": "change-of-mind"})).await.expect(200);
     let refund = refunded["refunds"][0].clone();
+    let earning = &refunded["earning"];
+    assert_eq!((&earning["clawed_back"], &earning["short"]), (&refund["points_clawed_back"], &refund["points_short"]));
     (app, member, refund)
 }
 

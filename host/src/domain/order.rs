@@ -291,9 +291,9 @@ pub struct Earning {
     /// Points as awarded at payment.
     #[n(0)]
     pub points: Points,
-    /// Points taken back by refunds.
+    /// Points that refunds made no longer due, also those that could not be taken back.
     #[n(1)]
-    pub clawed_back: Points,
+    pub no_longer_due: Points,
     /// Whole days from delivery until they can be spent.
     #[n(2)]
     pub pending_days: u16,

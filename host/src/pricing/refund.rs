@@ -96,6 +96,11 @@ pub fn everything_left(order: &Order) -> Vec<(u16, u32)> {
     (0..).zip(left).filter(|(_, left)| *left > 0).collect()
 }
 
+/// Whether a paid order came back whole: no item of it is left.
+pub fn came_back_whole(order: &Order) -> bool {
+    order.payment.is_some() && everything_left(order).is_empty()
+}
+
 /// Money that can still be refunded of each line.
 ///
 /// # Errors

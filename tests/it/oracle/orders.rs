@@ -65,7 +65,7 @@ pub(crate) struct Order {
     pub(crate) refunds: Vec<Refund>,
     pub(crate) earned: i128,
     /// What refunds took back, and what they wrote off.
-    pub(crate) clawed_back: i128,
+    pub(crate) no_longer_due: i128,
     /// The tier at payment, and whether it was the birthday month.
     earned_at: Option<(Tier, bool)>,
     /// What was spent, by lot; less what came back.
@@ -160,7 +160,7 @@ impl Oracle {
             paid_at: None,
             refunds: Vec::new(),
             earned: 0,
-            clawed_back: 0,
+            no_longer_due: 0,
             earned_at: None,
             spent: Vec::new(),
             activates: None,
@@ -217,7 +217,8 @@ impl Oracle {
         let order = self.orders.get_mut(name).expect("an order");
         let first = if order.cash_on_delivery { State::Placed } else { State::Paid };
         let from = if to == State::Shipped { first } else { State::Shipped };
-        if order.state != from {
+        // What came back whole does not leave any more.
+        if order.state != from || (to == State::Shipped && order.is_all_back()) {
             return refused("wrong-order-state");
         }
         order.state = to;
@@ -231,7 +232,8 @@ impl Oracle {
     pub(crate) fn cancel(&mut self, name: &str) -> Answer {
         match self.orders[name].state {
             State::Placed => self.release(name),
-            State::Paid if self.orders[name].is_all_back() => return refused("refund-refused"),
+            // Nothing is left to give back.
+            State::Paid if self.orders[name].is_all_back() => {}
             State::Paid => self.give_back(name, &self.rest(name), true),
             _ => return refused("wrong-order-state"),
         }
@@ -322,10 +324,10 @@ impl Oracle {
         let member = self.members.get_mut(&order.member).expect("a member");
         restore(&mut order.spent, refund.restored, |part| member.wallet.put(part));
         let (tier, birthday) = order.earned_at.expect("it was paid");
-        let owed = order.earned - order.clawed_back - tier.points(order.net(), birthday);
+        let owed = order.earned - order.no_longer_due - tier.points(order.net(), birthday);
         refund.clawed_back = member.wallet.claw_back(name, owed);
         refund.short = owed - refund.clawed_back;
-        order.clawed_back += owed;
+        order.no_longer_due += owed;
         member.spend.push(-goods);
         member.revision += 1;
         *order.refunds.last_mut().expect("the refund") = refund;

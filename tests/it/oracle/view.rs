@@ -67,7 +67,9 @@ pub(super) fn order(order: &Order) -> Json {
         "refunds": order.refunds.iter().map(refund).collect::<Vec<_>>(), "cash_on_delivery": order.cash_on_delivery,
     });
     if order.earned > 0 {
-        shown["earning"] = json!({"points": number(order.earned), "clawed_back": number(order.clawed_back)});
+        let (taken, short) = (order.refunds.iter()).fold((0, 0), |(a, b), back| (a + back.clawed_back, b + back.short));
+        shown["earning"] =
+            json!({"points": number(order.earned), "clawed_back": number(taken), "short": number(short)});
     }
     shown
 }

@@ -239,7 +239,7 @@ async fn instalment_plans(
     Ok(Reply::ok(InstalmentPlansView { items }))
 }
 
-/// Records that an order left.
+/// Records that an order left. One that was refunded whole does not leave.
 #[utoipa::path(
     post, path = "/v1/orders/{order}/shipment", tag = "orders", security(("api_key" = ["orders:write"])),
     params(OnceHeader), responses((status = 200, body = OrderView), (status = 409, description = "wrong-order-state")),
@@ -282,7 +282,8 @@ async fn fail_delivery(
     Ok(done(&api, api.services.fail_delivery(*caller, key, id).await?))
 }
 
-/// Gives an order up before it is paid: whatever it held goes back.
+/// Gives up an order that has not left. Unpaid, whatever it held goes back; paid, what is left of it is refunded; one that
+/// was refunded whole before is only closed.
 #[utoipa::path(
     post, path = "/v1/orders/{order}/cancellation", tag = "orders", security(("api_key" = ["orders:write"])),
     params(OnceHeader), responses((status = 200, body = OrderView), (status = 409, description = "wrong-order-state")),

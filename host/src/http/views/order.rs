@@ -8,7 +8,7 @@ use super::{InstalmentsView, MoneyView, Show, reason::ReasonView, schema};
 use crate::{
     domain::{
         member::ExternalId,
-        money::Money,
+        money::{Money, Points},
         offer::{Funder, FunderShare, OfferClass},
         order::{
             Allocation, Earning, OfferOutcome, Order, OrderState, Payment, PaymentMethod, Priced, PricedLine, Quote,
@@ -258,6 +258,8 @@ pub(crate) struct EarningView {
     points: i64,
     /// Taken back by refunds.
     clawed_back: i64,
+    /// No longer due after refunds, but not taken back: they were spent.
+    short: i64,
     /// Whole days from delivery until they can be spent.
     pending_days: u16,
     /// Calendar months from then until they expire.
@@ -355,7 +357,7 @@ impl Show<'_> {
             shipped_at: order.shipped_at,
             delivered_at: order.delivered_at,
             cancelled_at: order.cancelled_at,
-            earning: order.earning.map(|earning| self.earning(earning)),
+            earning: order.earning.map(|earning| self.earning(earning, &order.refunds)),
             refunds: order.refunds.into_iter().map(|refund| self.refund(refund)).collect(),
             refunds_due: order.refunds_due,
             instalments: order.instalments.map(|parts| self.instalments(parts)),
@@ -443,10 +445,12 @@ impl Show<'_> {
         PaymentView { reference, method, amount: self.money(amount), at }
     }
 
-    fn earning(&self, earning: Earning) -> EarningView {
+    fn earning(&self, earning: Earning, refunds: &[Refund]) -> EarningView {
+        let sum = |of: fn(&Refund) -> Points| refunds.iter().map(|refund| of(refund).get()).sum();
         EarningView {
             points: earning.points.get(),
-            clawed_back: earning.clawed_back.get(),
+            clawed_back: sum(|refund| refund.points_clawed_back),
+            short: sum(|refund| refund.points_short),
             pending_days: earning.pending_days,
             valid_months: earning.valid_months,
             reasons: self.reasons(earning.reasons, std::slice::from_ref(&earning.release)),

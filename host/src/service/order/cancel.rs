@@ -17,7 +17,8 @@ use crate::{
 };
 
 impl Services {
-    /// Gives up an order that has not left. One that was paid is refunded in full.
+    /// Gives up an order that has not left. What is left of one that was paid is refunded; one that came back whole before
+    /// is only closed.
     ///
     /// # Errors
     ///
@@ -33,7 +34,7 @@ impl Services {
             return Ok(done);
         }
         require(&done.value, &[OrderState::Placed, OrderState::Paid], "cancelled")?;
-        if done.value.state == OrderState::Paid {
+        if done.value.state == OrderState::Paid && !refund::came_back_whole(&done.value) {
             let everything = RefundOrder { cause: RefundCause::ChangeOfMind, lines: None };
             return self.refund_or_cancel(caller, once, id, everything, true).await;
         }
@@ -42,6 +43,9 @@ impl Services {
             .run(now, move |tx| {
                 rows::once(&once, tx, |tx| {
                     let order = seen_order(tx, caller, id)?;
+                    if order.state == OrderState::Paid && refund::came_back_whole(&order) {
+                        return close(tx, order, now);
+                    }
                     require(&order, &[OrderState::Placed], "cancelled")?;
                     release(tx, order, now, Goods::NeverLeft)
                 })
@@ -100,6 +104,15 @@ pub(in crate::service) fn cancel_unpaid(tx: &mut Tx<'_>, id: OrderId, now: Times
         },
         None => Ok(()),
     }
+}
+
+/// Closes a paid order that came back whole before it left: it holds nothing any more.
+fn close(tx: &mut Tx<'_>, mut order: Order, now: Timestamp) -> Result<Order, Error> {
+    order.state = OrderState::Cancelled;
+    order.cancelled_at = Some(now);
+    save_order(tx, &mut order)?;
+    events::append(tx, order.member, [What::OrderCancelled(order.id)])?;
+    Ok(order)
 }
 
 /// Gives back everything that an unpaid order holds.

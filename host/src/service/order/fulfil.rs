@@ -5,6 +5,7 @@ use crate::{
     domain::order::{Order, OrderState},
     events::{self, What},
     ids::OrderId,
+    pricing::refund,
     service::{Caller, Done, Error, Idempotency, Services},
 };
 
@@ -24,6 +25,10 @@ impl Services {
                     let from = if order.cash_on_delivery { OrderState::Placed } else { OrderState::Paid };
                     require(&order, &[from], "shipped")?;
                     require_decided(&order, "shipped")?;
+                    if refund::came_back_whole(&order) {
+                        let verb = "shipped: all of it was refunded";
+                        return Err(Error::WrongState { order: id, state: order.state, verb });
+                    }
                     order.state = OrderState::Shipped;
                     order.shipped_at = Some(now);
                     if order.cash_on_delivery {

@@ -176,7 +176,7 @@ impl Services {
         rules.record(decision, now, member.id)?;
         order.earning = award.filter(|award| award.points > Points::ZERO).map(|award| Earning {
             points: award.points,
-            clawed_back: Points::ZERO,
+            no_longer_due: Points::ZERO,
             pending_days: award.pending_days,
             valid_months: award.valid_months,
             facts,

@@ -165,7 +165,7 @@ impl Services {
         paid_at: Timestamp,
     ) -> Result<Points, Error> {
         let Some(earning) = &order.earning else { return Ok(Points::ZERO) };
-        let left = earning.points.minus(earning.clawed_back)?;
+        let left = earning.points.minus(earning.no_longer_due)?;
         let remaining = Money::sum(plan.remaining.iter().copied())?;
         if plan.complete {
             return Ok(left);
@@ -222,7 +222,7 @@ fn commit(tx: &mut Tx<'_>, change: &Change) -> Result<Order, Error> {
         change.settings.clawback,
     )?;
     if let Some(earning) = &mut order.earning {
-        earning.clawed_back = earning.clawed_back.plus(change.claw_back)?;
+        earning.no_longer_due = earning.no_longer_due.plus(change.claw_back)?;
     }
     let goods = plan.amount.minus(plan.delivery)?;
     change_day(tx, member.id, change.paid_day, |day| {
