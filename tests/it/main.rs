@@ -8,6 +8,7 @@ mod backup;
 mod channels;
 mod conventions;
 mod corpus;
+mod demo;
 mod deploy;
 mod flash;
 mod gifts;

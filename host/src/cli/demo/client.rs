@@ -95,12 +95,45 @@ impl Client {
             Ok((status, json)) => format!("{method} {path}: {status} {}", json["detail"].as_str().unwrap_or_default()),
             Err(error) => format!("{method} {path}: {error:#}"),
         };
+        Err(self.fail(problem))
+    }
+
+    /// Posts what may be refused with this problem, `urn:galenic:` left out; nothing if it was. Any other refusal counts as
+    /// failed.
+    pub(in crate::cli) async fn try_post(&self, path: &str, body: Json, problem: &str) -> anyhow::Result<Option<Json>> {
+        self.calls.fetch_add(1, Ordering::Relaxed);
+        match self.send(Method::POST, path, Some(body)).await {
+            Ok((status, json)) if status.is_success() => Ok(Some(json)),
+            Ok((_, json)) if json["type"] == format!("urn:galenic:{problem}") => Ok(None),
+            Ok((status, json)) => Err(self.fail(format!("POST {path}: {status}, not {problem}: {}", json["detail"]))),
+            Err(error) => Err(self.fail(format!("POST {path}: {error:#}"))),
+        }
+    }
+
+    /// Posts what must be refused with this problem. Anything else counts as failed.
+    pub(in crate::cli) async fn refused(&self, path: &str, body: Json, problem: &str) -> anyhow::Result<()> {
+        match self.try_post(path, body, problem).await? {
+            None => Ok(()),
+            Some(_) => Err(self.fail(format!("POST {path}: done, and should be refused as {problem}"))),
+        }
+    }
+
+    /// A text: a file, as it is.
+    pub(in crate::cli) async fn text(&self, path: &str) -> anyhow::Result<String> {
+        self.calls.fetch_add(1, Ordering::Relaxed);
+        let request = self.http.get(format!("{}{path}", self.server)).bearer_auth(&self.key);
+        let answer = async { request.send().await?.error_for_status()?.text().await };
+        answer.await.map_err(|error| self.fail(format!("GET {path}: {error:#}")))
+    }
+
+    /// Counts a failure.
+    fn fail(&self, problem: String) -> anyhow::Error {
         self.failed.fetch_add(1, Ordering::Relaxed);
         let mut failures = self.failures.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         if failures.len() < FAILURES_TOLD {
             failures.push(problem.clone());
         }
-        bail!(problem)
+        anyhow::anyhow!(problem)
     }
 
     async fn send(&self, method: Method, path: &str, body: Option<Json>) -> anyhow::Result<(StatusCode, Json)> {

@@ -3,7 +3,8 @@
 //! The demo starts the server in this process on a free port, on a clock that it moves by half a day. Everything of
 //! one half happens concurrently, except that each member does one thing after the other. Half-way the tier rule and
 //! the coupon policy are swapped while that half's orders flow. Timers fire as the clock moves, and members are written
-//! to through a loopback SMS gateway and a real SMTP server. At the end the year is counted again from its orders.
+//! to through a loopback SMS gateway and a real SMTP server. At the end the year is counted again from its orders, and
+//! the first members go on for three weeks with what it did not show (`showcase/`).
 
 pub(super) mod client;
 mod gateway;
@@ -13,6 +14,7 @@ pub(super) mod operator;
 mod recount;
 mod report;
 mod shop;
+mod showcase;
 
 use std::{
     collections::{BTreeMap, HashSet},
@@ -115,13 +117,14 @@ type Agenda = BTreeMap<u64, Vec<(usize, Task)>>;
 async fn replay(server: &Running, history: History, secret: &str, vendors: &Vendors) -> anyhow::Result<Report> {
     let operator = Operator::new(format!("http://{}", server.address()), secret)?;
     let partner = operator.partner("shop").await?;
+    operator.apply(include_str!("../../../deploy/tiers-c1.json")).await?;
     let welcome = operator.offers().await?;
     operator.short_lived_points().await?;
     vendors.open(&operator).await?;
     let start = history.orders[0].at;
     let mut agenda = agenda(&history, start);
     let (orders, half) = (history.orders.len() as u64, agenda.keys().nth(agenda.len() / 2).copied().unwrap_or(0));
-    let shop = Arc::new(Shop::new(partner, operator.pharmacist(secret)?, history, welcome));
+    let shop = Arc::new(Shop::new(partner, operator.pharmacist(secret)?, history, welcome)?);
     let mut prices: Vec<i64> = shop.history.products.iter().map(|item| item.list_price).collect();
     let whole: Vec<(usize, i64)> = prices.iter().copied().enumerate().collect();
     shop.import(&whole).await?;
@@ -133,6 +136,7 @@ async fn replay(server: &Running, history: History, secret: &str, vendors: &Vend
         reprice(&shop, &tasks, &mut prices).await?;
         let follow_up = if swapped.is_none() && tick >= half {
             let before = shop.members_by_tier().await?;
+            shop.swaps(now, before.clone());
             let (done, swap) = tokio::join!(do_all(&shop, tasks, tick, now), operator.swap());
             swapped = Some((before, swap?));
             done
@@ -154,7 +158,11 @@ async fn replay(server: &Running, history: History, secret: &str, vendors: &Vend
     let elapsed = begun.elapsed();
     let tiers_after = shop.members_by_tier().await?;
     let tiers = (tiers_before, tiers_after);
-    Report::collect(&shop, &operator, vendors, tiers, swaps, (elapsed, now)).await
+    let mut report = Report::collect(&shop, &operator, vendors, tiers, swaps, (elapsed, now)).await?;
+    let begun = Instant::now();
+    let rest = showcase::play(&shop, &operator, now).await?;
+    report.close(&shop, &operator, rest, begun.elapsed()).await?;
+    Ok(report)
 }
 
 /// When a tick begins.

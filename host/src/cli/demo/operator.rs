@@ -43,12 +43,40 @@ impl Operator {
             "orders:read",
             "orders:write",
             "points:read",
+            "prescriptions:read",
             "prescriptions:write",
+            "activities:write",
+            "gifts:write",
         ];
+        self.key(&partner, name, &scopes).await
+    }
+
+    /// Somebody else who approves offers. From then on none is live before.
+    pub(super) async fn second_person(&self) -> anyhow::Result<Client> {
+        let partner = self.client.post("/ops/v1/partners", json!({ "name": "head office" })).await?;
+        self.key(&partner, "second person", &["offers:read", "offers:approve"]).await
+    }
+
+    async fn key(&self, partner: &Json, name: &str, scopes: &[&str]) -> anyhow::Result<Client> {
         let key = json!({ "partner": partner["id"], "name": name, "scopes": scopes });
         let key = self.client.post("/ops/v1/keys", key).await?;
         let secret = key["secret"].as_str().context("a new key shows its secret")?;
         Client::new(self.server.clone(), secret.to_owned())
+    }
+
+    /// Does what a sample of `host/deploy` says, call by call.
+    pub(super) async fn apply(&self, sample: &str) -> anyhow::Result<()> {
+        let calls: Vec<Json> = serde_json::from_str(sample)?;
+        for mut call in calls {
+            let path = call["path"].as_str().context("a call has a path")?.to_owned();
+            let body = call["body"].take();
+            match call["method"].as_str() {
+                Some("POST") => self.client.post(&path, body).await?,
+                Some("PUT") => self.client.put(&path, body).await?,
+                other => anyhow::bail!("a sample does not {other:?}"),
+            };
+        }
+        Ok(())
     }
 
     /// Reviews prescriptions, with the operator's key.

@@ -30,6 +30,27 @@ pub(super) enum What {
     Refunded { restored: i64, taken: i64 },
 }
 
+/// Members by tier of what they spent in all, in fen: 199, 999, 2999 yuan.
+pub(super) fn spend_tiers(spent: impl Iterator<Item = i64>) -> BTreeMap<String, u64> {
+    let mut tiers = BTreeMap::new();
+    for fen in spent {
+        let tier = match fen {
+            299_900.. => "gold",
+            99_900.. => "silver",
+            19_900.. => "bronze",
+            _ => "member",
+        };
+        *tiers.entry(tier.to_owned()).or_default() += 1;
+    }
+    tiers
+}
+
+/// How many points a yuan brings: twice in the birthday month from the second tier on, always in the highest.
+pub(super) fn multiple(tier: &str, composite: bool, birthday_month: bool) -> i64 {
+    let (lowest, highest) = if composite { ("regular", "diamond") } else { ("member", "gold") };
+    if tier == highest || (birthday_month && tier != lowest) { 2 } else { 1 }
+}
+
 /// How long points wait, and how long they live.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct PointsTerms {

@@ -13,6 +13,7 @@ use super::{
     operator::{Operator, POINTS_VALID_MONTHS, Swap},
     recount::{self, PointsTerms},
     shop::{Shop, Tally},
+    showcase::Showcase,
 };
 
 /// The hour of birthdays and member days, and the days that points wait: the server's defaults.
@@ -38,6 +39,8 @@ pub(super) struct Report {
     sms: Seen,
     mail: Option<MailSeen>,
     checks: Vec<Check>,
+    rest: Showcase,
+    rest_took: Duration,
 }
 
 /// A figure of the server's beside the same counted again from the orders, or by the vendors.
@@ -67,25 +70,22 @@ impl Report {
         (replay, until): (Duration, Timestamp),
     ) -> anyhow::Result<Self> {
         let ledger = operator.client.get("/ops/v1/ledger").await.context("the ledger does not answer")?;
-        let stats = operator.client.get("/ops/v1/stats").await.context("the server does not say how it did")?;
         let totals = operator.client.get("/ops/v1/touches/totals").await.context("the touches are not counted")?;
         let (classes, sms, mail) = (messages::fared(&totals), vendors.sms(), vendors.mail());
         let mut checks = recounted(shop, &ledger, &classes, until)?;
         checks.extend(vouched(&totals, &classes, &sms, mail.as_ref()));
         let (quote_p50, quote_p95) = shop.client.quote_times();
-        let mut failures = shop.client.failures();
-        failures.extend(operator.client.failures());
         Ok(Self {
             members: tiers_after.values().map(|n| usize::try_from(*n).unwrap_or(0)).sum(),
-            calls: shop.client.calls() + operator.client.calls(),
-            failed: shop.client.failed() + operator.client.failed(),
-            failures,
+            calls: 0,
+            failed: 0,
+            failures: Vec::new(),
             tally: shop.tally().clone(),
             tiers_before,
             tiers_after,
             swaps,
             ledger,
-            stats,
+            stats: Json::Null,
             quote_p50,
             quote_p95,
             replay,
@@ -93,12 +93,33 @@ impl Report {
             sms,
             mail,
             checks,
+            rest: Showcase::default(),
+            rest_took: Duration::ZERO,
         })
     }
 
-    /// No call failed, the books close, and everything that was counted twice came to the same.
+    /// Adds what came after the year, and how the machine did in all.
+    pub(super) async fn close(
+        &mut self,
+        shop: &Shop,
+        operator: &Operator,
+        rest: Showcase,
+        took: Duration,
+    ) -> anyhow::Result<()> {
+        (self.rest, self.rest_took) = (rest, took);
+        self.stats = operator.client.get("/ops/v1/stats").await.context("the server does not say how it did")?;
+        for client in [&shop.client, &operator.client] {
+            self.calls += client.calls();
+            self.failed += client.failed();
+            self.failures.extend(client.failures());
+        }
+        Ok(())
+    }
+
+    /// No call failed, the books close, and everything that was counted twice came to the same, row by row.
     pub(super) fn is_sound(&self) -> bool {
-        self.failed == 0 && self.ledger["sound"] == true && self.checks.iter().all(Check::agrees)
+        let counted = self.ledger["sound"] == true && self.checks.iter().all(Check::agrees);
+        self.failed == 0 && counted && self.rest.is_sound()
     }
 
     pub(super) fn print(&self, elapsed: Duration, as_json: bool) {
@@ -111,6 +132,7 @@ impl Report {
         self.print_tiers();
         self.print_messages();
         self.print_checks();
+        self.rest.print();
         self.print_releases();
         self.print_machine(elapsed);
         for failure in &self.failures {
@@ -224,7 +246,8 @@ impl Report {
             "quote, as the shop saw it",
             format!("p50 {} ms, p95 {} ms", millis(self.quote_p50), millis(self.quote_p95)),
         );
-        row("time", format!("{:.1} s, {:.1} s of them replaying", elapsed.as_secs_f64(), self.replay.as_secs_f64()));
+        let [all, replay, rest] = [elapsed, self.replay, self.rest_took].map(|time| time.as_secs_f64());
+        row("time", format!("{all:.1} s: {replay:.1} s replaying, {rest:.1} s for the rest of the business"));
         let bytes = self.stats["process"]["resident_bytes_max"].as_u64().unwrap_or(0);
         row("memory at most, shop included", format!("{} MB", bytes / 1_000_000));
         let store = &self.stats["store"];
@@ -272,6 +295,9 @@ impl Report {
             "releases": self.stats["releases"],
             "messages": self.messages_json(),
             "counted_again": self.checks_json(),
+            "rows": self.rest.json(),
+            "rows_sound": self.rest.is_sound(),
+            "rows_seconds": self.rest_took.as_secs_f64(),
             "orders_per_second": self.orders_per_second(),
             "quote_p50_ms": self.quote_p50.as_secs_f64() * 1e3,
             "quote_p95_ms": self.quote_p95.as_secs_f64() * 1e3,

@@ -6,18 +6,21 @@ use std::{
 };
 
 use anyhow::{Context as _, ensure};
-use jiff::Timestamp;
+use jiff::{Timestamp, tz::TimeZone};
 use reqwest::Method;
 use serde_json::{Value as Json, json};
 
 use super::{
     client::{Client, Reply},
     history::{History, made_up},
-    recount::{Move, What},
+    recount::{self, Move, What},
+    showcase::adds_up,
 };
 
 /// What a member pays for delivery, in fen.
 const DELIVERY_FEE: i64 = 600;
+/// The day of the month on which members get more.
+const MEMBER_DAY: i8 = 15;
 /// Every so many orders the member spends points, if there are some.
 const SPENDS_POINTS: u64 = 3;
 /// In how many of ten cases a member wants to be written to, by channel.
@@ -58,6 +61,32 @@ pub(super) struct Tally {
     pub(super) moves: Vec<Move>,
     /// When each member joined.
     pub(super) joined: BTreeMap<usize, Timestamp>,
+    /// Orders whose prices add up to what was paid, and orders with more than one coupon.
+    pub(super) explained: i64,
+    pub(super) two_coupons: i64,
+    /// Why offers were not applied, by reason.
+    pub(super) declined: BTreeMap<String, i64>,
+    /// Orders on another day than the 15th, which is member day.
+    pub(super) other_days: i64,
+    /// How many coupons of an offer a member used, by the ids of the one and the code of the other.
+    pub(super) coupons: BTreeMap<(String, String), i64>,
+    /// Net goods paid, less what was paid back, by member, in fen.
+    pub(super) spent: BTreeMap<usize, i64>,
+    /// Points awarded and due, and orders that earned a multiple, but for those which the swap met on their way.
+    pub(super) awarded: i64,
+    pub(super) due: i64,
+    pub(super) multiplied: i64,
+    pub(super) swap: Option<SwapSeen>,
+}
+
+/// Members by tier when the rule was swapped.
+#[derive(Clone)]
+pub(super) struct SwapSeen {
+    pub(super) at: Timestamp,
+    /// As the server says.
+    pub(super) held: BTreeMap<String, u64>,
+    /// Counted from what they had spent.
+    pub(super) counted: BTreeMap<String, u64>,
 }
 
 pub(super) struct Shop {
@@ -66,14 +95,16 @@ pub(super) struct Shop {
     pharmacist: Client,
     pub(super) history: History,
     members: Vec<OnceLock<String>>,
-    welcome: String,
+    pub(super) welcome: String,
     tally: Mutex<Tally>,
+    zone: TimeZone,
 }
 
 impl Shop {
-    pub(super) fn new(client: Client, pharmacist: Client, history: History, welcome: String) -> Self {
+    pub(super) fn new(client: Client, pharmacist: Client, history: History, welcome: String) -> anyhow::Result<Self> {
         let members = history.members.iter().map(|_| OnceLock::new()).collect();
-        Self { client, pharmacist, history, members, welcome, tally: Mutex::default() }
+        let zone = TimeZone::get("Asia/Shanghai").context("the shop's zone")?;
+        Ok(Self { client, pharmacist, history, members, welcome, tally: Mutex::default(), zone })
     }
 
     pub(super) fn tally(&self) -> MutexGuard<'_, Tally> {
@@ -82,6 +113,25 @@ impl Shop {
 
     fn member(&self, index: usize) -> anyhow::Result<&str> {
         self.members[index].get().map(String::as_str).context("the member has not joined")
+    }
+
+    /// The first members who joined, at most so many: ids and names.
+    pub(super) fn joined(&self, most: usize) -> Vec<(String, String)> {
+        let mut joined: Vec<(Timestamp, usize)> = self.tally().joined.iter().map(|(index, at)| (*at, *index)).collect();
+        joined.sort_unstable();
+        let known = |(_, index): (Timestamp, usize)| {
+            let id = self.members[index].get()?;
+            Some((id.clone(), self.history.members[index].name.clone()))
+        };
+        joined.into_iter().filter_map(known).take(most).collect()
+    }
+
+    /// Keeps who holds which tier now, beside the same counted from what they spent.
+    pub(super) fn swaps(&self, at: Timestamp, held: BTreeMap<String, u64>) {
+        let mut tally = self.tally();
+        let spent = tally.joined.keys().map(|member| tally.spent.get(member).copied().unwrap_or(0));
+        let counted = recount::spend_tiers(spent);
+        tally.swap = Some(SwapSeen { at, held, counted });
     }
 
     /// Joins, says what may be written, and gets the welcome coupon.
@@ -121,7 +171,7 @@ impl Shop {
                 quote = self.quote(index, member, points).await?;
             }
         }
-        let placed = self.place(&order.name, quote).await?;
+        let (placed, tier) = self.place(&order.name, quote).await?;
         let id = placed["id"].as_str().context("an order has an id")?.to_owned();
         let payable = &placed["price"]["payable"];
         let payment = json!({ "reference": format!("pay-{}", order.name), "method": "wechat-pay", "amount": payable });
@@ -131,7 +181,8 @@ impl Shop {
         for what in [What::Spent(spent), What::Earned(earned)] {
             self.tally().moves.push(Move { member: order.member, at: now, order: id.clone(), what });
         }
-        self.count(&placed);
+        self.count(&placed, order.member, now);
+        self.count_points(&placed, earned, &tier, order.member, now);
         Ok(id)
     }
 
@@ -180,11 +231,12 @@ impl Shop {
         self.client.quote(body).await
     }
 
-    async fn place(&self, name: &str, mut quote: Json) -> anyhow::Result<Json> {
+    /// The order, and the tier at which it was priced.
+    async fn place(&self, name: &str, mut quote: Json) -> anyhow::Result<(Json, String)> {
         for _ in 0..PLACE_ATTEMPTS {
             let body = json!({ "quote": quote["id"], "external_id": name });
             match self.client.call(Method::POST, "/v1/orders", Some(body)).await? {
-                Reply::Done(order) => return Ok(order),
+                Reply::Done(order) => return Ok((order, quote["tier"].as_str().unwrap_or_default().to_owned())),
                 Reply::QuoteChanged(fresh) => {
                     self.tally().requotes += 1;
                     quote = fresh;
@@ -215,10 +267,12 @@ impl Shop {
                 let points = |key: &str| refund[key].as_i64().with_context(|| format!("a refund has {key}"));
                 let (restored, taken) = (points("points_restored")?, points("points_clawed_back")?);
                 moved(id, What::Refunded { restored, taken });
-                let amount = refund["amount"]["minor"].as_i64();
+                let amount = refund["amount"]["minor"].as_i64().context("a refund has an amount")?;
+                let goods = amount - refund["delivery"]["minor"].as_i64().unwrap_or(0);
                 let mut tally = self.tally();
                 tally.refunds += 1;
-                tally.refunded += amount.context("a refund has an amount")?;
+                tally.refunded += amount;
+                *tally.spent.entry(member).or_default() -= goods;
                 Ok(())
             }
             Task::Join | Task::Buy(_) => Ok(()),
@@ -226,13 +280,17 @@ impl Shop {
     }
 
     /// Adds an order to the sums; list less allocations must be the payable, as promised.
-    fn count(&self, order: &Json) {
+    fn count(&self, order: &Json, member: usize, now: Timestamp) {
+        self.count_offers(order);
         let price = &order["price"];
         let minor = |json: &Json| json["minor"].as_i64().unwrap_or(0);
         let mut tally = self.tally();
         tally.orders += 1;
         tally.paid += minor(&price["payable"]);
         tally.delivery += minor(&price["delivery_payable"]);
+        tally.explained += i64::from(adds_up(price).unwrap_or(false));
+        tally.other_days += i64::from(now.to_zoned(self.zone.clone()).day() != MEMBER_DAY);
+        *tally.spent.entry(member).or_default() += minor(&price["payable"]) - minor(&price["delivery_payable"]);
         for line in price["lines"].as_array().into_iter().flatten() {
             tally.gross += minor(&line["list"]);
             for allocation in line["allocations"].as_array().into_iter().flatten() {
@@ -254,6 +312,41 @@ impl Shop {
             let name = format!("{}#{}", release["slot"].as_str().unwrap_or_default(), release["number"]);
             *tally.priced_by.entry(name).or_default() += 1;
         }
+    }
+
+    /// Counts the coupons that were used, and why other offers were not.
+    fn count_offers(&self, order: &Json) {
+        let (mut tally, mut coupons) = (self.tally(), 0);
+        for offer in order["price"]["offers"].as_array().into_iter().flatten() {
+            let text = |json: &Json| json.as_str().unwrap_or_default().to_owned();
+            if offer["applied"] == true {
+                if offer["coupon"].is_string() {
+                    coupons += 1;
+                    *tally.coupons.entry((text(&order["member"]), text(&offer["code"]))).or_default() += 1;
+                }
+            } else {
+                *tally.declined.entry(text(&offer["reasons"][0]["code"])).or_default() += 1;
+            }
+        }
+        tally.two_coupons += i64::from(coupons > 1);
+    }
+
+    /// Counts what an order earned, and what it should have.
+    fn count_points(&self, order: &Json, earned: i64, tier: &str, member: usize, now: Timestamp) {
+        let price = &order["price"];
+        let minor = |json: &Json| json["minor"].as_i64().unwrap_or(0);
+        let goods = minor(&price["payable"]) - minor(&price["delivery_payable"]);
+        let birthday = self.history.members[member].birthday.month() == now.to_zoned(self.zone.clone()).month();
+        let mut tally = self.tally();
+        let composite = tally.swap.is_some();
+        // What the swap meets between quote and payment earns by either rule.
+        if tally.swap.as_ref().is_some_and(|swap| swap.at == now) {
+            return;
+        }
+        let multiple = recount::multiple(tier, composite, birthday);
+        tally.awarded += earned;
+        tally.due += goods / 100 * multiple;
+        tally.multiplied += i64::from(multiple > 1);
     }
 
     /// Brings products in, at these prices in fen.
