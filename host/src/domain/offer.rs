@@ -15,6 +15,9 @@ use super::{
 };
 use crate::ids::{CouponId, MemberId, OfferId, OrderId, PartnerId};
 
+#[cfg(test)]
+pub(crate) mod fixture;
+
 /// At which stage of pricing an offer acts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Encode, Decode, Serialize, Deserialize)]
 #[cbor(index_only)]

@@ -16,7 +16,7 @@ use crate::{
         money::Points,
         points::{Account, Balances, Cause, Draw, House, LotKey, LotOrigin, Note, Purse},
     },
-    ids::{Id, MemberId, OrderId, RedemptionId, RefundId},
+    ids::{MemberId, OrderId, RedemptionId, RefundId},
     store::{Scan, StoreError, Tx},
 };
 
@@ -75,21 +75,12 @@ pub fn available(tx: &mut Tx<'_>, member: MemberId, now: Timestamp) -> Result<Po
     Ok(balance(tx, purse(member, Purse::Active))?.minus(dead)?)
 }
 
-/// Gives an order's points, pending.
-///
-/// # Errors
-///
-/// Those of [`post`].
-pub fn earn(tx: &mut Tx<'_>, member: MemberId, order: OrderId, points: Points) -> Result<(), LedgerError> {
-    earn_by(tx, member, LotOrigin(order.to_bits()), points, Cause::Earned(order))
-}
-
 /// Gives points for whatever `cause` says, pending.
 ///
 /// # Errors
 ///
 /// Those of [`post`].
-pub fn earn_by(
+pub fn earn(
     tx: &mut Tx<'_>,
     member: MemberId,
     origin: LotOrigin,
@@ -103,40 +94,20 @@ pub fn earn_by(
     Ok(tx.put(&PENDING_LOTS, &(member, origin.0), &PendingLot { points })?)
 }
 
-/// Makes an order's pending points spendable until `expires_at`; the lot, or `None` if there is nothing pending.
+/// Makes what is pending for a lot spendable; `false` if nothing is. What the member owes is paid first; the lot may be
+/// empty.
 ///
 /// # Errors
 ///
 /// Those of [`post`].
-pub fn activate(
-    tx: &mut Tx<'_>,
-    member: MemberId,
-    order: OrderId,
-    expires_at: Timestamp,
-) -> Result<Option<LotKey>, LedgerError> {
-    activate_by(tx, member, LotOrigin(order.to_bits()), expires_at, Cause::Activated(order))
-}
-
-/// Like [`activate`], for what any cause earned. What the member owes is paid first; the lot may be empty.
-///
-/// # Errors
-///
-/// Those of [`post`].
-pub fn activate_by(
-    tx: &mut Tx<'_>,
-    member: MemberId,
-    origin: LotOrigin,
-    expires_at: Timestamp,
-    cause: Cause,
-) -> Result<Option<LotKey>, LedgerError> {
-    let Some(pending) = tx.get(&PENDING_LOTS, &(member, origin.0))? else { return Ok(None) };
-    tx.delete(&PENDING_LOTS, &(member, origin.0))?;
+pub fn activate(tx: &mut Tx<'_>, member: MemberId, lot: LotKey, cause: Cause) -> Result<bool, LedgerError> {
+    let Some(pending) = tx.get(&PENDING_LOTS, &(member, lot.origin.0))? else { return Ok(false) };
+    tx.delete(&PENDING_LOTS, &(member, lot.origin.0))?;
     let (from, to) = (purse(member, Purse::Pending), purse(member, Purse::Active));
     post(tx, from, to, pending.points, cause)?;
-    let lot = LotKey { expires_at, origin };
     let left = pay_debt(tx, member, pending.points)?;
     add(tx, member, lot, left)?;
-    Ok(Some(lot))
+    Ok(true)
 }
 
 /// Reserves points for an order, earliest expiry first.

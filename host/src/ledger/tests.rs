@@ -16,7 +16,7 @@ use crate::{
         points::{Account, Balances, Cause, Clawback, Draw, Entry, House, LotKey, LotOrigin, Purse},
     },
     ids::{Id, MemberId, OfferId, OrderId, RefundId},
-    store::{Store, StoreError},
+    store::{Store, StoreError, Tx},
 };
 
 fn at(ms: i64) -> Timestamp {
@@ -29,6 +29,17 @@ fn member() -> MemberId {
 
 fn order(n: u128) -> OrderId {
     OrderId::from_bits(n)
+}
+
+/// Gives an order's points, pending.
+fn earn(tx: &mut Tx<'_>, member: MemberId, order: OrderId, points: Points) -> Result<(), LedgerError> {
+    lots::earn(tx, member, LotOrigin(order.to_bits()), points, Cause::Earned(order))
+}
+
+/// Makes an order's pending points spendable.
+fn activate(tx: &mut Tx<'_>, member: MemberId, order: OrderId, expires_at: Timestamp) -> Result<bool, LedgerError> {
+    let lot = LotKey { expires_at, origin: LotOrigin(order.to_bits()) };
+    lots::activate(tx, member, lot, Cause::Activated(order))
 }
 
 fn balances(pending: i64, active: i64, held: i64) -> Balances {
@@ -89,11 +100,11 @@ async fn apply(store: &Store, seen: &mut Seen, step: &Step) {
         .run(now, move |tx| {
             let (m, refund) = (member(), RefundId::from_bits(n));
             match &what {
-                Step::Earn(o, p) => lots::earn(tx, m, order(u128::from(*o) + n * 100), Points::new(*p))?,
+                Step::Earn(o, p) => earn(tx, m, order(u128::from(*o) + n * 100), Points::new(*p))?,
                 Step::Activate(o, life) => {
                     for back in 1..=n {
                         let key = order(u128::from(*o) + (n - back) * 100);
-                        if lots::activate(tx, m, key, at(now.as_millisecond() + life))?.is_some() {
+                        if activate(tx, m, key, at(now.as_millisecond() + life))? {
                             break;
                         }
                     }
@@ -220,10 +231,11 @@ async fn points_go_from_pending_over_held_to_spent_and_back_to_their_lot() {
     let (m, o) = (member(), order(1));
     let draws = store
         .run(at(1_000), move |tx| {
-            lots::earn(tx, m, o, Points::new(100))?;
+            earn(tx, m, o, Points::new(100))?;
             assert_eq!(lots::balances(tx, m, None)?, balances(100, 0, 0));
-            let lot = lots::activate(tx, m, o, at(9_000))?.expect("was pending");
-            assert_eq!(lots::activate(tx, m, o, at(9_000))?, None, "only once");
+            assert!(activate(tx, m, o, at(9_000))?, "was pending");
+            assert!(!activate(tx, m, o, at(9_000))?, "only once");
+            let lot = LotKey { expires_at: at(9_000), origin: LotOrigin(o.to_bits()) };
             let draws = lots::hold(tx, m, order(2), Points::new(60), at(1_000))?;
             assert_eq!(draws, [Draw { lot, points: Points::new(60) }]);
             assert_eq!(lots::balances(tx, m, None)?, balances(0, 40, 60));
@@ -294,11 +306,11 @@ async fn a_debt_is_paid_by_later_earnings() {
         assert_eq!(taken, Points::new(70));
         let owes = |debt: i64, active: i64| Balances { debt: Points::new(debt), ..balances(0, active, 0) };
         assert_eq!(lots::balances(tx, m, None)?, owes(70, 0));
-        lots::earn(tx, m, order(1), Points::new(50))?;
-        lots::activate(tx, m, order(1), at(9_000))?;
+        earn(tx, m, order(1), Points::new(50))?;
+        activate(tx, m, order(1), at(9_000))?;
         assert_eq!(lots::balances(tx, m, None)?, owes(20, 0), "all of it pays");
-        lots::earn(tx, m, order(2), Points::new(50))?;
-        lots::activate(tx, m, order(2), at(9_000))?;
+        earn(tx, m, order(2), Points::new(50))?;
+        activate(tx, m, order(2), at(9_000))?;
         assert_eq!(lots::balances(tx, m, None)?, owes(0, 30), "the rest can be spent");
         Ok::<_, LedgerError>(())
     });

@@ -8,18 +8,19 @@ use super::{
     COMBINATIONS_MAX, Candidate, CartLine, Draft, PointsTerms, PricingError,
     refund::{self, RefundError},
 };
+pub(super) use crate::domain::offer::fixture::offer;
 use crate::{
     domain::{
         fact::{self, Facts, Value},
         limit::{Limit, Measure, Period, Room, Whose},
         member::Revision,
         money::{BasisPoints, Money, Points},
-        offer::{Base, Coupon, CouponState, Funder, FunderShare, Offer, OfferClass, OfferState, Purpose, Validity},
+        offer::{Base, Coupon, CouponState, Offer, OfferClass, Purpose},
         order::{Order, OrderState, Priced, Source},
         product::{Class, Product},
         rule::{CartSubject, Outcome, Proposal},
     },
-    ids::{CouponId, Id, MemberId, OfferId, OrderId, PartnerId, ProductId},
+    ids::{CouponId, Id, MemberId, OrderId, PartnerId, ProductId},
 };
 
 pub(super) const TERMS: PointsTerms = PointsTerms { value_per_100: Money::new(100), most: BasisPoints::new(5_000) };
@@ -39,43 +40,6 @@ pub(super) fn product(n: u128, class: Class, fen: i64) -> Product {
         stock_tracked: false,
         revision: Revision::FIRST,
         floor_price: None,
-    }
-}
-
-pub(super) fn offer(n: u128, class: OfferClass, purpose: Purpose) -> Offer {
-    Offer {
-        id: OfferId::from_bits(n),
-        code: format!("o{n}").parse().expect("an id"),
-        name_zh_cn: "会员日".into(),
-        name_en: "member day".into(),
-        class,
-        purpose,
-        slot: "coupon".into(),
-        terms: Vec::new(),
-        exclusivity_group: None,
-        priority: 0,
-        funders: vec![FunderShare { funder: Funder::Platform, share: BasisPoints::ONE }],
-        budget_uses: None,
-        budget_amount: None,
-        per_member: None,
-        validity: Validity::OfferEnd,
-        starts_at: Timestamp::UNIX_EPOCH,
-        ends_at: None,
-        state: OfferState::Live,
-        revision: Revision::FIRST,
-        returns_on_refund: true,
-        issued_on: None,
-        limits: Vec::new(),
-        windows: Vec::new(),
-        conditions: Vec::new(),
-        claimed: false,
-        event: None,
-        profile_fields: Vec::new(),
-        listed_at: 0,
-        launch: None,
-        breaker: Vec::new(),
-        paused_by: None,
-        base: Base::Standard,
     }
 }
 

@@ -10,10 +10,10 @@ use super::{
     facts::{self, Totals, change_day, day_number, sealed_profile},
     members,
     order::tier::{Judge, Judged, judge},
+    points,
     rules::{EARNING_SLOT, Rules},
     tables::{ACTIVITIES, ACTIVITIES_BY_EXTERNAL_ID, ACTIVITIES_OF_MEMBER, ACTIVITY_DAYS, MEMBERS},
     tiers,
-    timers::notice,
 };
 use crate::{
     domain::{
@@ -270,12 +270,11 @@ fn give(tx: &mut Tx<'_>, activity: &RecordedActivity, now: Timestamp, settings: 
     let (member, origin) = (activity.member, LotOrigin(activity.id.to_bits()));
     let cause = Cause::ActivityEarned(activity.id);
     if active_at > now {
-        lots::earn_by(tx, member, origin, activity.points, cause)?;
+        lots::earn(tx, member, origin, activity.points, cause)?;
         return Ok(scheduler::schedule(tx, TimerKey::new(active_at, TimerKind::ActivateActivity, activity.id))?);
     }
     lots::grant(tx, member, House::Issued, activity.points, LotKey { expires_at, origin }, cause)?;
-    scheduler::schedule(tx, TimerKey::new(expires_at, TimerKind::ExpirePoints, member))?;
-    Ok(notice::for_points(tx, member, expires_at, now, settings)?)
+    Ok(points::set_expiry(tx, member, expires_at, now, settings)?)
 }
 
 /// Makes an activity's points spendable: the timer's work.
@@ -287,13 +286,12 @@ pub(super) fn activate(tx: &mut Tx<'_>, id: ActivityId, now: Timestamp, settings
     let Some(activity) = tx.get(&ACTIVITIES, &id)? else { return Ok(()) };
     let (Some(expires_at), member) = (activity.expires_at, activity.member) else { return Ok(()) };
     let cause = Cause::ActivityActivated(id);
-    if lots::activate_by(tx, member, LotOrigin(id.to_bits()), expires_at, cause)?.is_none() {
+    if !lots::activate(tx, member, LotKey { expires_at, origin: LotOrigin(id.to_bits()) }, cause)? {
         return Ok(());
     }
     if let Some(mut member) = tx.get(&MEMBERS, &member)? {
         members::put_moved(tx, &mut member)?;
     }
-    scheduler::schedule(tx, TimerKey::new(expires_at, TimerKind::ExpirePoints, member))?;
-    notice::for_points(tx, member, expires_at, now, settings)?;
+    points::set_expiry(tx, member, expires_at, now, settings)?;
     Ok(events::append(tx, member, [What::ActivityActivated(id)])?)
 }

@@ -10,8 +10,9 @@ use super::{
     Error, Services, Settings,
     check::Checks,
     order::rows,
+    points,
     tables::{BONUSES, BONUSES_GIVEN, DAY_TOTALS},
-    timers::{notice, occasions},
+    timers::occasions,
 };
 use crate::{
     domain::{
@@ -23,7 +24,6 @@ use crate::{
     events::What,
     ids::{Id as _, MemberId, OrderId},
     ledger::lots,
-    scheduler::{self, TimerKey, TimerKind},
     store::{Scan, Tx},
 };
 
@@ -146,8 +146,7 @@ pub(super) fn grant(
     let lot = LotKey { expires_at, origin: LotOrigin(order.to_bits()) };
     let note = Note::of_programme("bonus");
     lots::grant_noted(tx, member, House::Issued, bonus.points, lot, Cause::Adjusted, Some(&note))?;
-    scheduler::schedule(tx, TimerKey::new(expires_at, TimerKind::ExpirePoints, member))?;
-    notice::for_points(tx, member, expires_at, now, settings)?;
+    points::set_expiry(tx, member, expires_at, now, settings)?;
     Ok(Some(What::BonusGiven(bonus.points)))
 }
 

@@ -2,7 +2,7 @@
 
 mod claim;
 pub(super) mod codes;
-mod happened;
+pub(super) mod happened;
 pub(super) mod revoke;
 
 use std::sync::Arc;
@@ -257,16 +257,7 @@ fn issue_all(
     let mut issued = Vec::new();
     for offer in offers {
         let id = CouponId::from_bits(first.to_bits().wrapping_add(issued.len() as u128));
-        let coupon = Coupon {
-            id,
-            offer: offer.id,
-            member: member.id,
-            partner: member.partner,
-            external_id: None,
-            state: CouponState::Issued,
-            issued_at: now,
-            expires_at: expiry(&offer, now, settings),
-        };
+        let coupon = new_coupon(id, &offer, member, now, settings);
         match put_issued(tx, &offer, &coupon, How::ByItself, settings) {
             Ok(()) => issued.push(id),
             // Not begun, ended, closed, or the member has had their share: the day comes without it.
@@ -291,16 +282,7 @@ pub(super) fn issue_bought(
     settings: &Settings,
 ) -> Result<(), Error> {
     let offer = offers::known_offer(tx, offer)?;
-    let coupon = Coupon {
-        id,
-        offer: offer.id,
-        member: member.id,
-        partner: member.partner,
-        external_id: None,
-        state: CouponState::Issued,
-        issued_at: now,
-        expires_at: expiry(&offer, now, settings),
-    };
+    let coupon = new_coupon(id, &offer, member, now, settings);
     put_issued(tx, &offer, &coupon, How::Assigned, settings)?;
     Ok(events::append(tx, member.id, [What::CouponIssued(id)])?)
 }
@@ -319,19 +301,25 @@ pub(super) fn take_over(
     now: Timestamp,
     settings: &Settings,
 ) -> Result<(), Error> {
-    let own = expiry(offer, now, settings);
-    let coupon = Coupon {
+    let mut coupon = new_coupon(id, offer, member, now, settings);
+    coupon.external_id = Some(external_id.clone());
+    coupon.expires_at = expires_at.or(coupon.expires_at);
+    put_issued(tx, offer, &coupon, How::Assigned, settings)?;
+    Ok(tx.put(&COUPONS_BY_EXTERNAL_ID, &(member.partner, external_id.as_str().to_owned()), &id)?)
+}
+
+/// A coupon that a member is issued now, of their own partner.
+fn new_coupon(id: CouponId, offer: &Offer, member: &Member, now: Timestamp, settings: &Settings) -> Coupon {
+    Coupon {
         id,
         offer: offer.id,
         member: member.id,
         partner: member.partner,
-        external_id: Some(external_id.clone()),
+        external_id: None,
         state: CouponState::Issued,
         issued_at: now,
-        expires_at: expires_at.or(own),
-    };
-    put_issued(tx, offer, &coupon, How::Assigned, settings)?;
-    Ok(tx.put(&COUPONS_BY_EXTERNAL_ID, &(member.partner, external_id.as_str().to_owned()), &id)?)
+        expires_at: expiry(offer, now, settings),
+    }
 }
 
 /// Writes a coupon that a member is issued now, with its timers.

@@ -243,17 +243,32 @@ impl Services {
     /// understands its terms, [`Error::Invalid`] if too many automatic offers are live.
     pub async fn resume_offer(&self, _: Caller, once: Idempotency, id: OfferId) -> Result<Done<Offer>, Error> {
         let now = self.clock.now();
+        self.with_live_policy(once, id, now, move |tx, offer, policy| resume(tx, offer, policy, now)).await
+    }
+
+    /// Commits a step of an offer together with the policy that is live in that moment.
+    ///
+    /// # Errors
+    ///
+    /// Those of the step; [`Error::Unknown`], [`Error::Busy`] if the policy keeps being swapped.
+    async fn with_live_policy(
+        &self,
+        once: Idempotency,
+        id: OfferId,
+        now: Timestamp,
+        step: impl Fn(&mut Tx<'_>, Offer, &Release) -> Result<Offer, Error> + Clone + Send + 'static,
+    ) -> Result<Done<Offer>, Error> {
         let offer: Offer = self.store.read(move |tx| known_offer(tx, id)).await?;
         for _ in 0..DEFINE_TRIES {
             let policy = self.live_policy(&offer.slot)?;
-            let once = once.clone();
+            let (once, step) = (once.clone(), step.clone());
             let run = self.store.run(now, move |tx| {
                 once.once(tx, |tx| {
                     let offer = known_offer(tx, id)?;
                     if live_number(tx, &offer.slot)? != Some(policy.reference().number) {
                         return Err(Error::Busy);
                     }
-                    resume(tx, offer, &policy, now)
+                    step(tx, offer, &policy)
                 })
             });
             match run.await {

@@ -4,7 +4,11 @@ use std::sync::Arc;
 
 use jiff::{Timestamp, ToSpan as _};
 
-use super::{Caller, Done, Error, Idempotency, Page, PageRequest, Services, tables::MEMBERS, timers::notice};
+use super::{
+    Caller, Done, Error, Idempotency, Page, PageRequest, Services, Settings,
+    members::{put_moved, visible_member},
+    timers::notice,
+};
 use crate::{
     domain::{
         money::Points,
@@ -19,7 +23,7 @@ use crate::{
         verify::{self, LedgerReport},
     },
     scheduler::{self, TimerKey, TimerKind},
-    store::{Row, Scan, Tx},
+    store::{Row, Scan, StoreError, Tx},
 };
 
 /// How long granted points live where the operator does not say.
@@ -50,7 +54,7 @@ impl Services {
     pub async fn points(&self, caller: Caller, id: MemberId, at: Option<Timestamp>) -> Result<Balances, Error> {
         self.store
             .read(move |tx| {
-                seen(tx, caller, id)?;
+                visible_member(tx, caller, id)?;
                 Ok(lots::balances(tx, id, at)?)
             })
             .await
@@ -70,7 +74,7 @@ impl Services {
     ) -> Result<Page<(u64, Row<Entry>)>, Error> {
         self.store
             .read(move |tx| {
-                seen(tx, caller, id)?;
+                visible_member(tx, caller, id)?;
                 let scan = page.scan(Scan::prefix(&Account::Member(id, purse)).reverse())?;
                 let page = page.page(tx.scan_rows(&ENTRIES, &scan)?)?;
                 Ok(page.map(|((_, number), row)| (number, row)))
@@ -91,7 +95,7 @@ impl Services {
         until: Option<Timestamp>,
     ) -> Result<Statement, Error> {
         let read = self.store.read(move |tx| {
-            seen(tx, caller, member)?;
+            visible_member(tx, caller, member)?;
             let (mut left, mut entries) = (Vec::new(), 0);
             for purse in PURSES {
                 let account = Account::Member(member, purse);
@@ -162,16 +166,14 @@ impl Services {
         self.store
             .run(now, move |tx| {
                 once.once(tx, |tx| {
-                    let mut member = seen(tx, caller, id)?;
+                    let mut member = visible_member(tx, caller, id)?;
                     if points < Points::ZERO {
                         lots::take_away(tx, id, points.negated()?, now, Some(&note))?;
                     } else {
                         lots::grant_noted(tx, id, House::Adjusted, points, lot, Cause::Adjusted, Some(&note))?;
-                        scheduler::schedule(tx, TimerKey::new(expires_at, TimerKind::ExpirePoints, id))?;
-                        notice::for_points(tx, id, expires_at, now, &settings)?;
+                        set_expiry(tx, id, expires_at, now, &settings)?;
                     }
-                    member.revision = member.revision.next();
-                    tx.put(&MEMBERS, &id, &member)?;
+                    put_moved(tx, &mut member)?;
                     Ok::<_, Error>(lots::balances(tx, id, None)?)
                 })
             })
@@ -197,7 +199,18 @@ impl Services {
     }
 }
 
-fn seen(tx: &mut Tx<'_>, caller: Caller, id: MemberId) -> Result<crate::domain::member::Member, Error> {
-    let member = tx.get(&MEMBERS, &id)?.filter(|member| caller.sees(member.partner));
-    member.ok_or_else(|| Error::unknown("member", id))
+/// Sets the timers of points that can be spent from now on: the one that lets them die, and the notice before it.
+///
+/// # Errors
+///
+/// Those of the store.
+pub(super) fn set_expiry(
+    tx: &mut Tx<'_>,
+    member: MemberId,
+    expires_at: Timestamp,
+    now: Timestamp,
+    settings: &Settings,
+) -> Result<(), StoreError> {
+    scheduler::schedule(tx, TimerKey::new(expires_at, TimerKind::ExpirePoints, member))?;
+    notice::for_points(tx, member, expires_at, now, settings)
 }

@@ -10,10 +10,9 @@ use jiff::Timestamp;
 use minicbor::{Decode, Encode};
 
 use super::{
-    Caller, Done, Error, Idempotency, Services, Settings, coupons, members,
+    Caller, Done, Error, Idempotency, Services, Settings, coupons, members, points,
     rules::TIER_SLOT,
     tables::{COUPONS, COUPONS_BY_EXTERNAL_ID, MEMBERS, MEMBERS_BY_EXTERNAL_ID, OFFERS, OFFERS_BY_CODE, TAKEN_OVER},
-    timers::notice,
 };
 use crate::{
     domain::{
@@ -25,7 +24,6 @@ use crate::{
     },
     ids::{CouponId, Id as _, MemberId, PartnerId},
     ledger::lots,
-    scheduler::{self, TimerKey, TimerKind},
     store::Tx,
 };
 
@@ -255,8 +253,7 @@ fn take_points(
     note(tx, key, &taken)?;
     let lot = LotKey { expires_at, origin: LotOrigin(id.to_bits()) };
     lots::grant(tx, member.id, House::Opening, points, lot, Cause::Opening)?;
-    scheduler::schedule(tx, TimerKey::new(expires_at, TimerKind::ExpirePoints, member.id))?;
-    notice::for_points(tx, member.id, expires_at, known.now, &known.settings)?;
+    points::set_expiry(tx, member.id, expires_at, known.now, &known.settings)?;
     Ok(members::put_moved(tx, &mut member)?)
 }
 

@@ -6,9 +6,8 @@ use proptest::prelude::*;
 use super::*;
 use crate::{
     domain::{
-        member::Revision,
         money::Money,
-        offer::{Base, OfferState, Purpose, Validity},
+        offer::{Purpose, fixture},
     },
     ids::Id as _,
     store::Store,
@@ -48,40 +47,8 @@ fn limits_of_all_kinds() -> Vec<Limit> {
 }
 
 fn offer(limits: Vec<Limit>) -> Offer {
-    Offer {
-        id: OfferId::from_bits(1),
-        code: "o".parse().expect("a code"),
-        name_zh_cn: String::new(),
-        name_en: String::new(),
-        class: OfferClass::Promotion,
-        purpose: Purpose::General,
-        slot: "coupon".into(),
-        terms: Vec::new(),
-        exclusivity_group: None,
-        priority: 0,
-        funders: Vec::new(),
-        budget_uses: Some(40),
-        budget_amount: Some(Money::new(1_500)),
-        per_member: None,
-        validity: Validity::OfferEnd,
-        starts_at: Timestamp::UNIX_EPOCH,
-        ends_at: None,
-        state: OfferState::Live,
-        revision: Revision::FIRST,
-        returns_on_refund: true,
-        issued_on: None,
-        limits,
-        windows: Vec::new(),
-        conditions: Vec::new(),
-        claimed: false,
-        event: None,
-        profile_fields: Vec::new(),
-        listed_at: 0,
-        launch: None,
-        breaker: Vec::new(),
-        paused_by: None,
-        base: Base::Standard,
-    }
+    let plain = fixture::offer(1, OfferClass::Promotion, Purpose::General);
+    Offer { budget_uses: Some(40), budget_amount: Some(Money::new(1_500)), limits, ..plain }
 }
 
 /// Who holds what since when: all there is to know, added up anew for every question.

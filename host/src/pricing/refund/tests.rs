@@ -6,12 +6,11 @@ use proptest::prelude::*;
 use super::*;
 use crate::{
     domain::{
-        member::Revision,
         offer::{Funder, FunderShare},
-        order::{Allocation, OrderState, Priced, Refund, RefundCause},
+        order::{Allocation, Priced, Refund, RefundCause},
         product::Class,
     },
-    ids::{Id, MemberId, OfferId, OrderId, PartnerId},
+    ids::{Id, OfferId},
 };
 
 /// A line of so many items with this list price in all, and what an offer and points took off it.
@@ -47,36 +46,7 @@ fn order(lines: Vec<PricedLine>, delivery: i64, reprice_below: Option<i64>) -> O
         ..Priced::default()
     };
     let reprices = reprice_below.map(|below| Reprice { offer: OfferId::from_bits(7), below: Money::new(below) });
-    Order {
-        id: OrderId::from_bits(1),
-        partner: PartnerId::from_bits(1),
-        external_id: None,
-        member: MemberId::from_bits(1),
-        state: OrderState::Paid,
-        revision: Revision::FIRST,
-        priced,
-        quote: Id::from_bits(1),
-        coupon: None,
-        draws: Vec::new(),
-        prescription: None,
-        cash_on_delivery: false,
-        placed_at: Timestamp::UNIX_EPOCH,
-        hold_until: None,
-        payment: None,
-        shipped_at: None,
-        delivered_at: None,
-        cancelled_at: None,
-        earning: None,
-        refunds: Vec::new(),
-        releases: Vec::new(),
-        decision: Id::from_bits(1),
-        prescription_id: None,
-        awaits_review: false,
-        acting_for: None,
-        refunds_due: Vec::new(),
-        reprices: reprices.into_iter().collect(),
-        instalments: None,
-    }
+    Order { reprices: reprices.into_iter().collect(), ..crate::pricing::tests::order(priced) }
 }
 
 /// Does what was planned.

@@ -5,7 +5,7 @@
 
 use jiff::Timestamp;
 
-use super::{DEFINE_TRIES, go_live, known_offer, lists::unlist, live_number};
+use super::{go_live, known_offer, lists::unlist};
 use crate::{
     domain::{
         fact::Value,
@@ -14,6 +14,7 @@ use crate::{
     },
     events::{self, What},
     ids::{KeyId, MemberId, OfferId},
+    plugin::Release,
     service::{
         Caller, Done, Error, Idempotency, Services,
         keys::Scope,
@@ -37,28 +38,13 @@ impl Services {
     /// [`Error::Plugin`] if the live policy no longer understands its terms, [`Error::Invalid`] if too many are live.
     pub async fn approve_offer(&self, caller: Caller, once: Idempotency, id: OfferId) -> Result<Done<Offer>, Error> {
         let now = self.clock.now();
-        let offer: Offer = self.store.read(move |tx| known_offer(tx, id)).await?;
-        for _ in 0..DEFINE_TRIES {
-            let policy = self.live_policy(&offer.slot)?;
-            let once = once.clone();
-            let run = self.store.run(now, move |tx| {
-                once.once(tx, |tx| {
-                    let mut offer = known_offer(tx, id)?;
-                    if live_number(tx, &offer.slot)? != Some(policy.reference().number) {
-                        return Err(Error::Busy);
-                    }
-                    if !approved(tx, &mut offer, caller.key, now)? {
-                        return Ok(offer);
-                    }
-                    go_live(tx, offer, &policy, now)
-                })
-            });
-            match run.await {
-                Err(Error::Busy) => {}
-                done => return done,
+        let approve = move |tx: &mut Tx<'_>, mut offer: Offer, policy: &Release| {
+            if !approved(tx, &mut offer, caller.key, now)? {
+                return Ok(offer);
             }
-        }
-        Err(Error::Busy)
+            go_live(tx, offer, policy, now)
+        };
+        self.with_live_policy(once, id, now, approve).await
     }
 
     /// Pauses an offer that was used faster than its breaker allows; the event names the member whose order was the one

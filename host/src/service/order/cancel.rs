@@ -3,8 +3,8 @@
 use jiff::Timestamp;
 
 use super::{
-    any_member, expire_returned, give_limits_back, give_stock_back, hold_until, prescription, require, return_coupon,
-    rows, save_member, save_order, seen_order,
+    any_member, expire_returned, give_limits_back, give_stock_back, hold_until, prescription, put_moved, require,
+    return_coupon, rows, save_order, seen_order,
 };
 use crate::{
     domain::order::{Order, OrderState, RefundCause},
@@ -135,7 +135,7 @@ pub(super) fn release(tx: &mut Tx<'_>, mut order: Order, now: Timestamp, goods: 
     order.cancelled_at = Some(now);
     save_order(tx, &mut order)?;
     let mut member = any_member(tx, order.member)?;
-    save_member(tx, &mut member)?;
+    put_moved(tx, &mut member)?;
     events::append(tx, order.member, [What::OrderCancelled(order.id)])?;
     Ok(order)
 }

@@ -27,23 +27,25 @@ use jiff::{SignedDuration, Timestamp, ToSpan as _, tz::TimeZone};
 
 use super::{
     Caller, Error, Page, PageRequest, Services, Settings,
+    members::{active_member, put_moved, visible_member},
+    points,
     tables::{COUPONS, COUPONS_OF_MEMBER, MEMBERS, OFFERS, ORDERS_BY_EXTERNAL_ID, ORDERS_OF_MEMBER, RESERVATIONS},
     tiers::gifts,
-    timers::notice,
 };
 use crate::{
     domain::{
-        member::{Member, MemberState},
+        member::Member,
         money::Money,
         offer::{Coupon, CouponState, OfferClass},
         order::{Order, OrderState},
-        points::{LotKey, LotOrigin},
+        points::{Cause, LotKey, LotOrigin},
     },
     events,
     ids::{CouponId, Id as _, MemberId, OrderId},
     ledger::{
         counters::{self, CounterKey},
         limits::{self, Reserved},
+        lots,
     },
     scheduler::{self, TimerKey, TimerKind},
     store::{Scan, Tx},
@@ -61,19 +63,6 @@ fn seen_order(tx: &mut Tx<'_>, caller: Caller, id: OrderId) -> Result<Order, Err
 /// The member, whatever their state.
 fn any_member(tx: &mut Tx<'_>, id: MemberId) -> Result<Member, Error> {
     tx.get(&MEMBERS, &id)?.ok_or_else(|| Error::unknown("member", id))
-}
-
-/// The member, if the caller may see them and they were not erased.
-fn active_member(tx: &mut Tx<'_>, caller: Caller, id: MemberId) -> Result<Member, Error> {
-    let member = tx.get(&MEMBERS, &id)?.filter(|member| caller.sees(member.partner));
-    let member = member.ok_or_else(|| Error::unknown("member", id))?;
-    if member.state == MemberState::Erased { Err(Error::Erased) } else { Ok(member) }
-}
-
-/// Writes a member at their next revision.
-fn save_member(tx: &mut Tx<'_>, member: &mut Member) -> Result<(), Error> {
-    member.revision = member.revision.next();
-    Ok(tx.put(&MEMBERS, &member.id, member)?)
 }
 
 /// Writes an order at its next revision.
@@ -186,13 +175,12 @@ pub(super) fn activate_points(
 ) -> Result<bool, Error> {
     let Some(order) = rows::unpriced(tx, id)? else { return Ok(false) };
     let Some(lot) = lot_of(&order, &settings.zone) else { return Ok(false) };
-    if crate::ledger::lots::activate(tx, order.member, id, lot.expires_at)?.is_none() {
+    if !lots::activate(tx, order.member, lot, Cause::Activated(id))? {
         return Ok(false);
     }
     let mut member = any_member(tx, order.member)?;
-    save_member(tx, &mut member)?;
-    scheduler::schedule(tx, TimerKey::new(lot.expires_at, TimerKind::ExpirePoints, order.member))?;
-    notice::for_points(tx, order.member, lot.expires_at, now, settings)?;
+    put_moved(tx, &mut member)?;
+    points::set_expiry(tx, order.member, lot.expires_at, now, settings)?;
     events::append(tx, order.member, [events::What::PointsActivated(id)])?;
     Ok(true)
 }
@@ -215,7 +203,7 @@ pub(super) fn expire_coupon(tx: &mut Tx<'_>, id: CouponId) -> Result<(), Error> 
     let Some(coupon) = coupon else { return Ok(()) };
     move_coupon(tx, id, CouponState::Expired)?;
     let mut member = any_member(tx, coupon.member)?;
-    save_member(tx, &mut member)?;
+    put_moved(tx, &mut member)?;
     Ok(events::append(tx, coupon.member, [events::What::CouponExpired(id)])?)
 }
 
@@ -254,8 +242,7 @@ impl Services {
     pub async fn orders_of(&self, caller: Caller, member: MemberId, page: PageRequest) -> Result<Page<Order>, Error> {
         self.store
             .read(move |tx| {
-                let found = tx.get(&MEMBERS, &member)?.filter(|member| caller.sees(member.partner));
-                found.ok_or_else(|| Error::unknown("member", member))?;
+                visible_member(tx, caller, member)?;
                 let rows = tx.scan(&ORDERS_OF_MEMBER, &page.scan(Scan::prefix(&member))?)?;
                 let page = page.page(rows)?;
                 let orders = page.rows.iter().map(|((_, id), ())| seen_order(tx, caller, *id));

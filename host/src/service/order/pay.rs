@@ -9,7 +9,7 @@ use super::{
     instalments::PayInInstalments,
     money, move_coupon,
     prescription::require_decided,
-    require, rows, save_member, save_order, schedule_activation, seen_order,
+    put_moved, require, rows, save_order, schedule_activation, seen_order,
     tier::{Judge, Judged, judge},
 };
 use crate::{
@@ -20,11 +20,12 @@ use crate::{
         offer::CouponState,
         order::{Earning, Order, OrderState, Payment, PaymentMethod},
         payment::SeenPayment,
+        points::{Cause, LotOrigin},
         programme::Programme,
         rule::{Activity, Kind},
     },
     events::{self, What},
-    ids::OrderId,
+    ids::{Id as _, OrderId},
     ledger::lots,
     pricing::priced_line_facts,
     service::{
@@ -282,7 +283,7 @@ fn commit(tx: &mut Tx<'_>, change: &Change) -> Result<Order, Error> {
     }
     lots::capture(tx, member.id, order.id, &order.draws)?;
     if let Some(earning) = &order.earning {
-        lots::earn(tx, member.id, order.id, earning.points)?;
+        lots::earn(tx, member.id, LotOrigin(order.id.to_bits()), earning.points, Cause::Earned(order.id))?;
     }
     change_day(tx, member.id, change.day, |day| {
         day.paid_orders += 1;
@@ -290,7 +291,7 @@ fn commit(tx: &mut Tx<'_>, change: &Change) -> Result<Order, Error> {
         Ok(())
     })?;
     save_order(tx, &mut order)?;
-    save_member(tx, &mut member)?;
+    put_moved(tx, &mut member)?;
     let moved = tiers::settle(tx, member.id, &change.judged, Some(order.id), change.now, &change.settings)?;
     schedule_activation(tx, &order)?;
     events::append(tx, member.id, [What::OrderPaid(order.id)].into_iter().chain(moved))?;

@@ -5,9 +5,9 @@ use std::sync::Arc;
 use jiff::{Timestamp, civil::DateTime};
 
 use super::{
-    ATTEMPTS_MAX, active_member, move_coupon, prescription,
+    ATTEMPTS_MAX, active_member, move_coupon, prescription, put_moved,
     quote::{self, Gone},
-    rows, save_member, used_offers,
+    rows, used_offers,
 };
 use crate::{
     domain::{
@@ -162,7 +162,7 @@ fn commit(
     order.draws = hold_points(tx, &order, now)?;
     write(tx, &mut order)?;
     tx.put(&PLACED_QUOTES, &quote.id, &id)?;
-    save_member(tx, &mut member)?;
+    put_moved(tx, &mut member)?;
     Ok(order)
 }
 

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use super::{
     ATTEMPTS_MAX, expire_returned, give_limits_back, give_stock_back, lot_of, money,
     pay::{self, Known, Snapshot},
-    prescription, return_coupon, rows, save_member, save_order,
+    prescription, put_moved, return_coupon, rows, save_order,
     tier::{Judge, Judged, judge},
 };
 use crate::{
@@ -244,7 +244,7 @@ fn commit(tx: &mut Tx<'_>, change: &Change) -> Result<Order, Error> {
         order.cancelled_at = Some(change.now);
     }
     save_order(tx, &mut order)?;
-    save_member(tx, &mut member)?;
+    put_moved(tx, &mut member)?;
     let moved = tiers::settle(tx, member.id, &change.judged, None, change.now, &change.settings)?;
     let cancelled = change.cancel.then_some(What::OrderCancelled(order.id));
     let what = [What::OrderRefunded(order.id, change.id)].into_iter().chain(cancelled).chain(moved);

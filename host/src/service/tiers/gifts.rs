@@ -21,9 +21,8 @@ use crate::{
     ledger::lots,
     scheduler::{self, TimerKey, TimerKind},
     service::{
-        Error, Settings, coupons, members,
+        Error, Settings, coupons, members, points,
         tables::{MEMBERS, TIER_GIFTS},
-        timers::notice,
     },
     store::{Scan, StoreError, Tx},
 };
@@ -177,8 +176,7 @@ fn hand_over(
         let lot = LotKey { expires_at, origin: LotOrigin(first.to_bits()) };
         let note = Note::of_programme("tier-gift");
         lots::grant_noted(tx, member.id, House::Adjusted, points, lot, Cause::Adjusted, Some(&note))?;
-        scheduler::schedule(tx, TimerKey::new(expires_at, TimerKind::ExpirePoints, member.id))?;
-        notice::for_points(tx, member.id, expires_at, now, settings)?;
+        points::set_expiry(tx, member.id, expires_at, now, settings)?;
     }
     let coupons = coupons::issue_named(tx, member, &terms.gift_offers, first, now, settings)?;
     let mut told = vec![What::TierGift { tier: tier.to_owned(), points }];
