@@ -118,6 +118,11 @@ ids! {
     RedemptionId("rdm", "redemption");
 }
 
+/// The smallest of the ids that [`Ids::ordered`] gives at an instant: those given before it are smaller.
+pub fn first_at<T: Id>(at: Timestamp) -> T {
+    T::from_bits(u128::from(at.as_millisecond().max(0).unsigned_abs()) << 80)
+}
+
 /// Where ids come from: the operating system's randomness, or a seed.
 pub struct Ids(Mutex<StdRng>);
 

@@ -272,3 +272,21 @@ async fn r15_the_paper_stays_sealed_and_outlives_the_profile() {
     assert_eq!(paper["name"], "王芳");
     assert_eq!(paper["issuer"], "上海第一医院");
 }
+
+/// Papers go five years after they were uploaded, of members who stay and of those who were erased; not a day before.
+#[tokio::test]
+async fn r15_papers_go_after_five_years() {
+    let (app, member, erased) = start(true, 1).await;
+    let other = app.member("m-stays").await;
+    let kept = text(&app.prescribe(&other, "rx-stays", &[("insulin", 1)]).await["id"]);
+    app.shop.delete(&format!("/v1/members/{member}")).await.expect(200);
+    let papers = [erased, kept].map(|id| format!("/ops/v1/prescriptions/{id}/paper"));
+    app.wait(SignedDuration::from_hours(24 * 5 * 365)).await;
+    for path in &papers {
+        app.operator.get(path).await.expect(200);
+    }
+    app.wait(SignedDuration::from_hours(24 * 3)).await;
+    for path in &papers {
+        app.operator.get(path).await.refused(410, "member-erased");
+    }
+}

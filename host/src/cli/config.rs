@@ -168,6 +168,8 @@ pub struct Schedule {
     pub members_per_second: u32,
     /// Recorded decisions are kept so many days.
     pub decisions_kept_days: u32,
+    /// Events that every consumer has seen are kept so many days: no consumer can be put back further.
+    pub events_kept_days: u32,
     /// Answers to idempotency keys are kept so many days: a retry after that is a new request.
     pub idempotency_kept_days: u32,
 }
@@ -392,6 +394,7 @@ impl Config {
                 hour: 9,
                 members_per_second: 2_000,
                 decisions_kept_days: 400,
+                events_kept_days: 400,
                 idempotency_kept_days: 30,
             },
             plugins: Plugins {
@@ -629,9 +632,11 @@ impl Schedule {
         ] {
             require(days <= 365, format!("schedule.{name} must be 0 to 365"));
         }
-        for (name, days) in
-            [("decisions_kept_days", self.decisions_kept_days), ("idempotency_kept_days", self.idempotency_kept_days)]
-        {
+        for (name, days) in [
+            ("decisions_kept_days", self.decisions_kept_days),
+            ("events_kept_days", self.events_kept_days),
+            ("idempotency_kept_days", self.idempotency_kept_days),
+        ] {
             require((1..=36_600).contains(&days), format!("schedule.{name} must be 1 to 36600"));
         }
     }
@@ -644,6 +649,7 @@ impl Schedule {
             hour,
             members_per_second,
             decisions_kept_days,
+            events_kept_days,
             idempotency_kept_days,
         } = self.clone();
         ScheduleSettings {
@@ -653,6 +659,7 @@ impl Schedule {
             hour,
             members_per_second,
             decisions_kept_days,
+            events_kept_days,
             idempotency_kept_days,
         }
     }

@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use minicbor::{Decode, Encode};
 
-use super::{EVENTS, Event, SHARDS};
+use super::{EVENTS, Event, SHARDS, SWEPT};
 use crate::store::{Scan, Seq, StoreError, Table, Tx};
 
 /// How far each consumer has come in each shard.
@@ -80,6 +80,13 @@ pub struct Lag {
     pub next: Option<Seq>,
 }
 
+/// What a consumer would be put back to was swept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Gone {
+    /// The last commit of which an event is gone.
+    pub until: Seq,
+}
+
 /// The next events of a shard, at most `limit` and at most two hundred. A consumer that was never seen begins at the
 /// beginning.
 ///
@@ -115,12 +122,16 @@ impl Batch {
 }
 
 /// Puts a consumer back, in every shard, to before the events of commit `seq`; one that is not that far yet stays where
-/// it is. How many shards were moved.
+/// it is. How many shards were moved; none where events since then were swept, because some would be missing.
 ///
 /// # Errors
 ///
 /// Those of the store.
-pub fn rewind(tx: &mut Tx<'_>, consumer: &Consumer, seq: Seq) -> Result<u16, StoreError> {
+pub fn rewind(tx: &mut Tx<'_>, consumer: &Consumer, seq: Seq) -> Result<Result<u16, Gone>, StoreError> {
+    let swept = tx.scan(&SWEPT, &Scan::all().limit(usize::from(SHARDS)))?;
+    if let Some(until) = swept.into_iter().map(|(_, last)| last.seq).max().filter(|until| *until >= seq) {
+        return Ok(Err(Gone { until }));
+    }
     // The last place before the commit: its number may hold no event of the shard, which is no matter.
     let before = seq.get().checked_sub(1).map(|seq| Position { seq: Seq::new(seq), n: u16::MAX });
     let mut moved = 0;
@@ -132,7 +143,7 @@ pub fn rewind(tx: &mut Tx<'_>, consumer: &Consumer, seq: Seq) -> Result<u16, Sto
             moved += 1;
         }
     }
-    Ok(moved)
+    Ok(Ok(moved))
 }
 
 /// Everybody who has read something, by name.

@@ -4,13 +4,18 @@
 //! every member, with no row that all members share. Nothing here holds personal data.
 //!
 //! Consumers [`read`] a shard from where they are and move on in the transaction of what they do
-//! ([`Batch::advance`]), so each event has its effect once, whatever crashes.
+//! ([`Batch::advance`]), so each event has its effect once, whatever crashes. What all have passed is swept after its time
+//! ([`sweep`]).
 
 use minicbor::{Decode, Encode};
 
 mod cursors;
+mod sweep;
 
-pub use self::cursors::{Batch, CURSORS, Consumer, Cursor, Lag, Position, consumers, lag, read, rewind};
+pub use self::{
+    cursors::{Batch, CURSORS, Consumer, Cursor, Gone, Lag, Position, consumers, lag, read, rewind},
+    sweep::{SWEPT, passed, sweep},
+};
 
 use crate::{
     domain::{

@@ -18,7 +18,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use minicbor::{Decode, Encode};
 
 use crate::{
-    events::{self, EVENTS, Event, What},
+    events::{self, EVENTS, Event, Position, What},
     ids::{OrderId, ProductId},
     store::{SCAN_ROWS_MAX, Scan, Seq, StoreError, Table, Tx},
 };
@@ -127,6 +127,16 @@ pub fn is_behind(tx: &mut Tx<'_>) -> Result<bool, StoreError> {
         }
     }
     Ok(false)
+}
+
+/// How far a shard of the log is counted.
+///
+/// # Errors
+///
+/// Those of the store.
+pub fn counted(tx: &mut Tx<'_>, shard: u16) -> Result<Option<Position>, StoreError> {
+    let cursor = tx.get(&CURSORS, &shard)?;
+    Ok(cursor.map(|Cursor { seq, number }| Position { seq: Seq::new(seq), n: number }))
 }
 
 /// Counts at most `limit` further events; how many it did. Call again while it is not zero. `products_of` reads what an

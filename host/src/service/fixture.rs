@@ -159,6 +159,7 @@ fn services(dir: &TempDir, store: Store, beside: Beside, seed: u64) -> Services 
             hour: 9,
             members_per_second: 1_000,
             decisions_kept_days: 400,
+            events_kept_days: 400,
             idempotency_kept_days: 30,
         },
     };

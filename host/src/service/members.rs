@@ -15,7 +15,7 @@ use super::{
     Caller, Done, Error, Idempotency, Page, PageRequest, Services, Settings,
     check::Checks,
     coupons, offers,
-    tables::{MEMBERS, MEMBERS_BY_EXTERNAL_ID, MEMBERS_OF_PARTNER, PATIENTS, PROFILES},
+    tables::{ERASED_MEMBERS, MEMBERS, MEMBERS_BY_EXTERNAL_ID, MEMBERS_OF_PARTNER, PATIENTS, PROFILES},
     timers::{occasions, zones},
 };
 use crate::{
@@ -216,11 +216,11 @@ impl Services {
             return Ok(done);
         }
         let _: Member = self.store.read(move |tx| visible_member(tx, caller, id)).await?;
-        self.destroy_profile_key(id, now).await?;
+        self.destroy_key(id, KeyClass::Profile, now).await?;
         let run = self.store.run(now, move |tx| {
             once.once(tx, |tx| {
                 let member = visible_member(tx, caller, id)?;
-                erase(tx, member)
+                erase(tx, member, now)
             })
         });
         run.await
@@ -263,9 +263,9 @@ impl Services {
     }
 
     /// Returns when the key is gone from the disk.
-    async fn destroy_profile_key(&self, id: MemberId, now: Timestamp) -> Result<(), Error> {
+    pub(super) async fn destroy_key(&self, id: MemberId, class: KeyClass, now: Timestamp) -> Result<(), Error> {
         let vault = Arc::clone(&self.vault);
-        let task = tokio::task::spawn_blocking(move || vault.destroy(id, KeyClass::Profile, now));
+        let task = tokio::task::spawn_blocking(move || vault.destroy(id, class, now));
         Ok(task
             .await
             .map_err(|stopped| Error::Io { what: "destroy a key", source: std::io::Error::other(stopped) })??)
@@ -339,7 +339,7 @@ fn register(tx: &mut Tx<'_>, joins: &Joins) -> Result<Member, Error> {
 }
 
 /// Removes what the destroyed key sealed and what names the person. An erased member stays as it is.
-fn erase(tx: &mut Tx<'_>, mut member: Member) -> Result<Member, Error> {
+fn erase(tx: &mut Tx<'_>, mut member: Member, now: Timestamp) -> Result<Member, Error> {
     if member.state == MemberState::Erased {
         return Ok(member);
     }
@@ -348,6 +348,7 @@ fn erase(tx: &mut Tx<'_>, mut member: Member) -> Result<Member, Error> {
     if let Some(external_id) = member.external_id.take() {
         tx.delete(&MEMBERS_BY_EXTERNAL_ID, &(member.partner, external_id.as_str().to_owned()))?;
     }
+    tx.put(&ERASED_MEMBERS, &(now, member.id), &())?;
     member.state = MemberState::Erased;
     put_moved(tx, &mut member)?;
     events::append(tx, member.id, [What::Erased])?;
@@ -370,9 +371,9 @@ pub async fn reapply_erasures(store: &Store, vault: &Vault, erasures: &[Erasure]
         if erasure.class != KeyClass::Profile {
             continue;
         }
-        let id = erasure.member;
-        let run = store.run(erasure.at, move |tx| match tx.get(&MEMBERS, &id)? {
-            Some(member) if member.state == MemberState::Active => erase(tx, member).map(|_| 1),
+        let (id, at) = (erasure.member, erasure.at);
+        let run = store.run(at, move |tx| match tx.get(&MEMBERS, &id)? {
+            Some(member) if member.state == MemberState::Active => erase(tx, member, at).map(|_| 1),
             _ => Ok::<u64, Error>(0),
         });
         erased += run.await?;

@@ -130,6 +130,8 @@ pub struct ScheduleSettings {
     pub members_per_second: u32,
     /// Recorded decisions are kept so many days.
     pub decisions_kept_days: u32,
+    /// Events that every consumer has seen are kept so many days: no consumer can be put back further.
+    pub events_kept_days: u32,
     /// Answers to idempotency keys are kept so many days: a retry after that is a new request.
     pub idempotency_kept_days: u32,
 }

@@ -137,6 +137,8 @@ pub const ORDERS_BY_EXTERNAL_ID: Table<(PartnerId, String), OrderId> = Table::ne
 pub const PRESCRIPTIONS: Table<PrescriptionId, Prescription> = Table::new(46, "prescriptions.v1");
 /// What a pharmacist looks at, sealed under the person's statutory key.
 pub const PAPERS: Table<PrescriptionId, Vec<u8>> = Table::new(150, "prescription-papers.v1");
+/// Erased members by when that was, until the key of what the law wants kept is destroyed, too.
+pub const ERASED_MEMBERS: Table<(Timestamp, MemberId), ()> = Table::new(161, "erased-members.v1");
 /// Prescriptions under review: urgent ones (`false`) first, then by when they are due.
 pub const REVIEW_QUEUE: Table<(bool, Timestamp, PrescriptionId), ()> = Table::new(47, "review-queue.v1");
 /// A member's prescriptions by patient, in the order they were uploaded.

@@ -29,7 +29,7 @@ use super::{
 };
 use crate::{
     events::{self, What},
-    ids::{CouponId, Id, MemberId, QuoteId},
+    ids::{self, CouponId, Id, MemberId, QuoteId},
     ledger::lots,
     scheduler::{self, Failed, Timer, TimerKey, TimerKind},
     store::{Scan, StoreError, Tx},
@@ -168,8 +168,7 @@ fn expire_points(tx: &mut Tx<'_>, id: MemberId, now: Timestamp) -> Result<(), Er
 /// Quotes sort by the time they were made.
 fn sweep_quotes(tx: &mut Tx<'_>, now: Timestamp) -> Result<usize, StoreError> {
     let kept = jiff::SignedDuration::from_hours(QUOTE_KEPT_HOURS);
-    let before = now.checked_sub(kept).map_or(0, |at| at.as_millisecond().max(0));
-    let bound = QuoteId::from_bits(u128::from(before.unsigned_abs()) << 80);
+    let bound: QuoteId = ids::first_at(now.checked_sub(kept).unwrap_or(Timestamp::MIN));
     let old = tx.scan(&QUOTES, &Scan::all().until(&bound).limit(QUOTES_SWEPT_AT_ONCE))?;
     for (id, _) in &old {
         tx.delete(&QUOTES, id)?;

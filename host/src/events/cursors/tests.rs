@@ -86,8 +86,8 @@ async fn a_consumer_that_is_put_back_sees_again_what_came_since() {
     assert_eq!(lagging(store.clone()).await, Lag::default());
     let known: Result<Vec<Consumer>, StoreError> = store.read(consumers).await;
     assert_eq!(known.expect("reads"), [consumer()]);
-    let moved: Result<u16, StoreError> = store.run(NOW, |tx| rewind(tx, &consumer(), Seq::new(2))).await;
-    assert_eq!(moved.expect("moves"), 1);
+    let moved: Result<Result<u16, Gone>, StoreError> = store.run(NOW, |tx| rewind(tx, &consumer(), Seq::new(2))).await;
+    assert_eq!(moved.expect("answers"), Ok(1));
     let lag = lagging(store.clone()).await;
     assert_eq!((lag.waiting, lag.and_more, lag.oldest, lag.next), (2, false, Some(NOW), Some(Seq::new(2))));
     while work(&store, shard, false).await > 0 {}

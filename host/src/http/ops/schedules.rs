@@ -187,10 +187,12 @@ async fn cursors(State(api): State<Api>, _: Allowed<needs::Operate>) -> Result<R
     Ok(Reply::ok(Cursors { items: items.into_iter().map(CursorView::from).collect() }))
 }
 
-/// Lets a consumer see again what happened since a commit. It must deal with events it has seen before.
+/// Lets a consumer see again what happened since a commit. It must deal with events it has seen before. Events are swept
+/// some days after they happened (`schedule.events_kept_days`): a commit before that is refused.
 #[utoipa::path(
     put, path = "/ops/v1/cursors/{consumer}", tag = "schedules", security(("api_key" = ["operate"])),
-    request_body = RewindBody, responses((status = 200, body = Rewound)),
+    request_body = RewindBody,
+    responses((status = 200, body = Rewound), (status = 422, description = "invalid-request")),
 )]
 async fn rewind(
     State(api): State<Api>,

@@ -22,7 +22,8 @@ use crate::{
     store::Tx,
 };
 
-const CONSUMER: &str = "offers";
+/// Its name among the consumers of the log.
+pub(in crate::service) const CONSUMER: &str = "offers";
 /// Events read in one step of a shard.
 const EVENTS_AT_ONCE: usize = 200;
 /// Events of one step that something waits for, so that what they cause fits into one transaction.
@@ -36,6 +37,10 @@ struct Waiting {
 }
 
 impl Waiting {
+    fn is_idle(&self) -> bool {
+        self.offers.is_empty() && self.bonuses.is_empty()
+    }
+
     fn wants(&self, position: Position, event: &Event) -> bool {
         let name = event.what.name();
         // A new rule moves members without a gift (R5).
@@ -43,6 +48,20 @@ impl Waiting {
         let paid = matches!(event.what, What::OrderPaid(_)) && !self.bonuses.is_empty();
         !silent && (paid || self.offers.iter().any(|offer| waits_for(offer, name, position)))
     }
+}
+
+/// What waits for events now.
+fn waiting(tx: &mut Tx<'_>) -> Result<Waiting, Error> {
+    Ok(Waiting { offers: offers::triggered(tx, Trigger::Event)?, bonuses: bonuses::all(tx)? })
+}
+
+/// Whether nothing waits for events. Whoever waits later waits for what happens after that.
+///
+/// # Errors
+///
+/// Those of the store.
+pub(in crate::service) fn is_idle(tx: &mut Tx<'_>) -> Result<bool, Error> {
+    waiting(tx).map(|waiting| waiting.is_idle())
 }
 
 impl Services {
@@ -53,11 +72,8 @@ impl Services {
     ///
     /// Those of the store.
     pub async fn issue_for_events(&self) -> Result<usize, Error> {
-        let read = self.store.peek(|tx| {
-            Ok::<_, Error>(Waiting { offers: offers::triggered(tx, Trigger::Event)?, bonuses: bonuses::all(tx)? })
-        });
-        let waiting = read.await?;
-        if waiting.offers.is_empty() && waiting.bonuses.is_empty() {
+        let waiting = self.store.peek(waiting).await?;
+        if waiting.is_idle() {
             return Ok(0);
         }
         let shards = (0..events::SHARDS).map(|shard| self.issue_in_shard(shard, &waiting));

@@ -7,7 +7,7 @@
 use jiff::Timestamp;
 
 use crate::{
-    ids::{Id as _, TouchId},
+    ids::{self, Id as _, TouchId},
     reach::{
         tables::{CONTENTS, TOUCHES},
         touch::{self, Touch},
@@ -71,8 +71,7 @@ fn sweep_touches(tx: &mut Tx<'_>, last: Option<TouchId>, before: Timestamp) -> R
 
 /// Ids sort by the time at which touches were asked for, which is before they end.
 fn old(last: Option<TouchId>, before: Timestamp) -> Scan<TouchId> {
-    let millis = u128::from(before.as_millisecond().max(0).unsigned_abs());
-    let scan = Scan::all().until(&TouchId::from_bits(millis << 80));
+    let scan = Scan::all().until(&ids::first_at::<TouchId>(before));
     match last {
         Some(last) => scan.after(&last),
         None => scan,

@@ -41,6 +41,10 @@ pub(super) enum JobKind {
     Idempotency,
     /// Deletes touches that ended long ago, and what they said.
     Touches,
+    /// Deletes what the law wanted kept, once its time is over.
+    Statutory,
+    /// Deletes events of long ago.
+    Events,
     /// Meets those whose zone came to a round's local time.
     Waves,
     /// Gives birthdays and anniversaries to members who joined before there were any.
@@ -48,8 +52,17 @@ pub(super) enum JobKind {
 }
 
 impl JobKind {
-    const ALL: [Self; 7] =
-        [Self::MemberDay, Self::Tiers, Self::Decisions, Self::Idempotency, Self::Touches, Self::Waves, Self::Occasions];
+    const ALL: [Self; 9] = [
+        Self::MemberDay,
+        Self::Tiers,
+        Self::Decisions,
+        Self::Idempotency,
+        Self::Touches,
+        Self::Statutory,
+        Self::Events,
+        Self::Waves,
+        Self::Occasions,
+    ];
 
     /// The name of the schedule and of the job.
     pub(super) const fn name(self) -> &'static str {
@@ -59,6 +72,8 @@ impl JobKind {
             Self::Decisions => "decisions",
             Self::Idempotency => "idempotency",
             Self::Touches => "touches",
+            Self::Statutory => "statutory",
+            Self::Events => "events",
             Self::Waves => "member-waves",
             Self::Occasions => "occasions",
         }
@@ -80,6 +95,8 @@ impl JobKind {
             Self::Decisions => Some(("30 3 * * *", CatchUp::Once, 600)),
             Self::Idempotency => Some(("45 3 * * *", CatchUp::Once, 600)),
             Self::Touches => Some(("15 4 * * *", CatchUp::Once, 600)),
+            Self::Statutory => Some(("30 4 * * *", CatchUp::Once, 600)),
+            Self::Events => Some(("45 4 * * *", CatchUp::Once, 600)),
             Self::Waves | Self::Occasions => None,
         }
     }
@@ -257,6 +274,8 @@ impl Services {
             JobKind::Decisions => self.sweep_decisions(turn.clone()).await,
             JobKind::Idempotency => self.sweep_idempotency(turn.clone()).await,
             JobKind::Touches => self.sweep_touches(turn.clone()).await,
+            JobKind::Statutory => self.sweep_statutory(turn.clone()).await,
+            JobKind::Events => self.sweep_events(turn.clone()).await,
             JobKind::Waves => self.meet_page(turn.clone()).await,
             JobKind::Occasions => self.fill_occasions(turn.clone()).await,
         };

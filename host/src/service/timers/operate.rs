@@ -6,7 +6,7 @@ use jiff::Timestamp;
 
 use super::jobs::JobKind;
 use crate::{
-    events::{self, Consumer, Lag},
+    events::{self, Consumer, Gone, Lag},
     scheduler::{
         self, CatchUp, Cron, DEAD_TIMERS, DeadTimer, TimerKey,
         jobs::{self, Job},
@@ -214,7 +214,7 @@ impl Services {
     ///
     /// # Errors
     ///
-    /// [`Error::Unknown`] for a consumer that never read anything.
+    /// [`Error::Unknown`] for a consumer that never read anything; [`Error::Invalid`] where events since then were swept.
     pub async fn rewind_cursor(&self, consumer: &str, seq: u64) -> Result<u16, Error> {
         let unknown = || Error::unknown("consumer", consumer);
         let consumer = Consumer::new(consumer).ok_or_else(unknown)?;
@@ -223,7 +223,9 @@ impl Services {
             if !events::consumers(tx)?.contains(&consumer) {
                 return Err(Error::unknown("consumer", &name));
             }
-            Ok(events::rewind(tx, &consumer, Seq::new(seq))?)
+            events::rewind(tx, &consumer, Seq::new(seq))?.map_err(|Gone { until }| {
+                Error::field("/seq", format!("events up to commit {until} were swept: name a later commit"))
+            })
         });
         run.await
     }

@@ -255,7 +255,7 @@ async fn a_job_is_paced_and_goes_on_after_a_restart() {
     let joins = (0..450).map(|_| join(&fixture, None));
     let members = futures::future::join_all(joins).await;
     let enough = ChangeSchedule { enabled: Some(false), ..ChangeSchedule::default() };
-    for name in ["tiers", "decisions", "idempotency", "touches"] {
+    for name in ["tiers", "decisions", "idempotency", "touches", "statutory", "events"] {
         fixture.services.change_schedule(name, enough.clone()).await.expect("is off");
     }
     set(&fixture, "2026-03-15T01:00:00Z");

@@ -2,7 +2,7 @@
 
 use super::{Problems, ReferencesReport, each, must_be, must_have, readable};
 use crate::{
-    events::{self, CURSORS, EVENTS},
+    events::{self, CURSORS, EVENTS, SWEPT},
     ids::{ActivityId, CouponId, Id as _, MemberId, OfferId, OrderId, PrescriptionId, RedemptionId},
     recommend,
     scheduler::{
@@ -54,6 +54,7 @@ pub(super) async fn time(store: &Store, report: &mut ReferencesReport) -> Result
     })
     .await?;
     readable(store, report, CURSORS).await?;
+    readable(store, report, SWEPT).await?;
     readable(store, report, LEASES).await?;
     readable(store, report, SCHEDULES).await?;
     readable(store, report, ROUNDS).await?;

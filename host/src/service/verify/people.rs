@@ -9,7 +9,7 @@ use crate::{
     reach::tables as reach,
     service::{
         tables::{
-            COUPONS, DAY_TOTALS, MEMBERS, MEMBERS_BY_EXTERNAL_ID, MEMBERS_OF_PARTNER, OFFERS, ORDERS,
+            COUPONS, DAY_TOTALS, ERASED_MEMBERS, MEMBERS, MEMBERS_BY_EXTERNAL_ID, MEMBERS_OF_PARTNER, OFFERS, ORDERS,
             PARTNERS, PATIENTS, PROFILES, TIER_GIFTS, TIER_PROGRAMMES, TIER_TOLD,
         },
         tiers::GiftState,
@@ -44,6 +44,10 @@ pub(super) async fn members(
     .await?;
     each(store, report, MEMBERS_OF_PARTNER, |tx, (_, id), (), problems| must_have(tx, &MEMBERS, id, id, problems))
         .await?;
+    each(store, report, ERASED_MEMBERS, |tx, (_, member), (), problems| {
+        must_have(tx, &MEMBERS, member, member, problems)
+    })
+    .await?;
     each(store, report, PROFILES, |tx, id, _, problems| must_have(tx, &MEMBERS, id, id, problems)).await?;
     each(store, report, PATIENTS, |tx, (member, id), _, problems| must_have(tx, &MEMBERS, member, id, problems))
         .await?;

@@ -59,7 +59,7 @@ async fn change(fixture: &Fixture, change: ChangeSchedule) {
 /// Member day alone, by the members' zones.
 async fn by_zones(fixture: &Fixture, expression: &str, catch_up: CatchUp) {
     fixture.services.ensure_schedules().await.expect("makes schedules");
-    for name in ["tiers", "decisions", "idempotency", "touches"] {
+    for name in ["tiers", "decisions", "idempotency", "touches", "statutory", "events"] {
         let off = ChangeSchedule { enabled: Some(false), ..ChangeSchedule::default() };
         fixture.services.change_schedule(name, off).await.expect("is off");
     }
