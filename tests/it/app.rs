@@ -27,7 +27,7 @@ pub(crate) const WEBHOOK_SECRET: &str = "whsec_a2tra2tra2tra2tra2tra2tra2tra2tr"
 const START: &str = "2026-03-01T04:00:00Z";
 
 /// Scopes of a shop: everything under `/v1`.
-const SHOP_SCOPES: &[&str] = &[
+pub(crate) const SHOP_SCOPES: &[&str] = &[
     "members:read",
     "members:write",
     "members:personal",
@@ -272,6 +272,22 @@ impl Client {
         Self { http, url: format!("http://{}", running.address()), key: key.map(str::to_owned) }
     }
 
+    /// The operator of a server.
+    pub(crate) fn operator_at(url: String) -> Self {
+        let http = reqwest::Client::builder().no_proxy().build().expect("a client");
+        Self { http, url, key: Some(OPERATOR_KEY.to_owned()) }
+    }
+
+    /// Asks the same server with another key.
+    pub(crate) fn with_key(&self, key: &str) -> Self {
+        Self { key: Some(key.to_owned()), ..self.clone() }
+    }
+
+    /// Asks another server with the same key.
+    pub(crate) fn moved_to(&self, url: &str) -> Self {
+        Self { key: self.key.clone(), ..Self::operator_at(url.to_owned()) }
+    }
+
     /// Where the server is.
     pub(crate) fn url(&self) -> &str {
         &self.url
@@ -303,11 +319,16 @@ impl Client {
 
     /// Sends a request as it is.
     pub(crate) async fn send_built(&self, request: reqwest::Request) -> Reply {
-        let response = self.http.execute(request).await.expect("an answer");
+        self.try_built(request).await.expect("a whole answer")
+    }
+
+    /// The same to a server that may be killed meanwhile.
+    pub(crate) async fn try_built(&self, request: reqwest::Request) -> Result<Reply, reqwest::Error> {
+        let response = self.http.execute(request).await?;
         let (status, headers) = (response.status(), response.headers().clone());
-        let text = response.text().await.expect("a whole answer");
+        let text = response.text().await?;
         let json = serde_json::from_str(&text).unwrap_or(Json::String(text));
-        Reply { status, headers, json }
+        Ok(Reply { status, headers, json })
     }
 
     pub(crate) async fn get(&self, path: &str) -> Reply {

@@ -71,7 +71,14 @@ pub(crate) async fn serve(
     drop(listener);
     let open = || bounds.connections_max - permits.available_permits();
     tracing::info!(connections = open(), "draining");
-    if tokio::time::timeout(bounds.drain_max, graceful.shutdown()).await.is_err() {
+    let drained = async {
+        graceful.shutdown().await;
+        // A connection that has ended may still hold what it served from: whoever opens the same data next must find it
+        // let go.
+        let all = u32::try_from(bounds.connections_max).unwrap_or(u32::MAX);
+        drop(permits.acquire_many(all).await);
+    };
+    if tokio::time::timeout(bounds.drain_max, drained).await.is_err() {
         tracing::warn!(connections = open(), "connections were cut off at the end of the drain");
         return open();
     }

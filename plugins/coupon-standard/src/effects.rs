@@ -1,7 +1,5 @@
 //! What an offer gives once its conditions hold.
 
-use std::cmp::Reverse;
-
 use galenic_sdk::prelude::*;
 
 use crate::{CAPPED, Known, Line, NO_FEE, NOT_CHEAPER, NOTHING_LEFT, Terms};
@@ -51,7 +49,9 @@ fn below_cap(off: Money, cap: Option<Money>) -> (Money, Option<Reason>) {
 /// Of every n items, dearest first, the last is reduced.
 fn nth_items(mut payable: Vec<(u16, &Line)>, terms: &Terms) -> Proposal {
     let (every, rate) = (terms.every.unwrap_or(i64::MAX), terms.percent.unwrap_or_default());
-    payable.sort_by_key(|(_, line)| Reverse(line.amount.scaled(1, line.quantity)));
+    // By the price of one item, which need not be whole: compared without dividing.
+    let times = |line: &Line, other: &Line| i128::from(line.amount.get()) * i128::from(other.quantity);
+    payable.sort_by(|(_, a), (_, b)| times(b, a).cmp(&times(a, b)));
     let mut items = 0_i64;
     let mut off: Vec<(u16, &Line, Money)> = Vec::new();
     for (place, line) in payable {

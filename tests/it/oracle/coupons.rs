@@ -23,8 +23,6 @@ pub(crate) struct Offer {
     pub(crate) valid_days: Option<i64>,
     pub(crate) returns_on_refund: bool,
     pub(crate) paused: bool,
-    /// Moved by every write.
-    pub(crate) revision: u64,
     /// Decides where nothing else does: an order that the engine may choose, but must keep.
     pub(crate) rank: String,
 }
@@ -85,7 +83,6 @@ impl Oracle {
     /// Pauses an offer or resumes it.
     pub(crate) fn pause(&mut self, code: &str, paused: bool) -> Answer {
         let offer = self.offers.get_mut(code).expect("an offer");
-        offer.revision += u64::from(offer.paused != paused);
         offer.paused = paused;
         Ok(json!({"state": if paused { "paused" } else { "live" }}))
     }
@@ -133,6 +130,7 @@ impl Oracle {
             let candidate = Candidate {
                 code: code.clone(),
                 stage: offer.stage,
+                rank: offer.rank.clone(),
                 terms: offer.terms.clone(),
                 priority: offer.priority,
                 group: offer.group.clone(),

@@ -5,13 +5,16 @@
 //! problem codes of which one must come.
 
 pub(crate) mod coupons;
+pub(crate) mod gifts;
 pub(crate) mod orders;
 pub(crate) mod points;
+pub(crate) mod prescriptions;
 pub(crate) mod pricing;
 pub(crate) mod quotes;
 pub(crate) mod terms;
 pub(crate) mod tiers;
 mod view;
+mod ways;
 
 use std::collections::BTreeMap;
 
@@ -19,9 +22,12 @@ use jiff::{Timestamp, ToSpan as _, Zoned, civil::Date};
 use serde_json::{Value as Json, json};
 
 use coupons::{Coupon, Offer};
+use gifts::{Gift, Redemption};
 use orders::Order;
 use points::Wallet;
+use prescriptions::Prescription;
 use quotes::Quote;
+use tiers::{Held, Rule};
 
 pub(crate) const MINUTE: i64 = 60_000;
 pub(crate) const DAY: i64 = 24 * 60 * MINUTE;
@@ -38,8 +44,9 @@ pub(crate) fn refused<T>(code: &'static str) -> Result<T, Vec<&'static str>> {
 
 #[derive(Clone, Debug)]
 pub(crate) struct Member {
+    joined: i64,
     birthday: Option<Date>,
-    pub(crate) tier: String,
+    pub(crate) tier: Held,
     pub(crate) wallet: Wallet,
     /// By how much each payment and refund moved the goods paid.
     spend: Vec<i128>,
@@ -67,6 +74,13 @@ pub(crate) struct Oracle {
     pub(crate) coupons: BTreeMap<String, Coupon>,
     pub(crate) quotes: BTreeMap<String, Quote>,
     pub(crate) orders: BTreeMap<String, Order>,
+    pub(crate) prescriptions: BTreeMap<String, Prescription>,
+    pub(crate) gifts: BTreeMap<String, Gift>,
+    pub(crate) redemptions: BTreeMap<String, Redemption>,
+    /// The tier rule that answers.
+    pub(crate) rule: Rule,
+    /// Whether the coupon policy that answers leaves devices out.
+    pub(crate) no_devices: bool,
 }
 
 /// An instant in Shanghai.
@@ -89,6 +103,11 @@ impl Oracle {
             coupons: BTreeMap::new(),
             quotes: BTreeMap::new(),
             orders: BTreeMap::new(),
+            prescriptions: BTreeMap::new(),
+            gifts: BTreeMap::new(),
+            redemptions: BTreeMap::new(),
+            rule: Rule::Spend,
+            no_devices: false,
         }
     }
 
@@ -104,8 +123,9 @@ impl Oracle {
 
     pub(crate) fn join(&mut self, member: &str, birthday: Option<Date>) -> Answer {
         let new = Member {
+            joined: self.now,
             birthday,
-            tier: tiers::reached(0).code.to_owned(),
+            tier: self.rule.lowest(),
             wallet: Wallet::default(),
             spend: Vec::new(),
             revision: 0,
@@ -119,7 +139,7 @@ impl Oracle {
         let member = &self.members[name];
         let spend: i128 = member.spend.iter().sum();
         json!({
-            "state": "active", "tier": {"code": member.tier}, "lifetime_net_spend": view::number(spend),
+            "state": "active", "tier": {"code": member.tier.code}, "lifetime_net_spend": view::number(spend),
             "lifetime_paid_orders": self.paid_orders(name),
         })
     }
@@ -155,11 +175,16 @@ impl Oracle {
 
     /// Lets time pass: everything that becomes due happens at its own time.
     pub(crate) fn wait(&mut self, to: i64) -> Answer {
+        let night = self.next_night().is_some_and(|night| night <= to);
         while let Some(due) = self.next_due().filter(|due| *due <= to) {
             self.now = self.now.max(due);
             self.do_due();
         }
         self.now = to;
+        // Nights that were slept through are judged once, in the morning.
+        if night {
+            self.judge_all();
+        }
         Ok(json!({}))
     }
 
@@ -168,7 +193,9 @@ impl Oracle {
         let orders = self.orders.values().filter_map(Order::next_due);
         let lots = self.members.values().flat_map(|member| &member.wallet.active).map(|lot| lot.expires);
         let coupons = self.coupons.values().filter_map(Coupon::next_due);
-        orders.chain(lots).chain(coupons).min()
+        let prescriptions = self.prescriptions.values().filter_map(Prescription::next_due);
+        let redemptions = self.redemptions.values().filter_map(Redemption::next_due);
+        orders.chain(lots).chain(coupons).chain(prescriptions).chain(redemptions).min()
     }
 
     fn do_due(&mut self) {
@@ -177,8 +204,16 @@ impl Oracle {
         for name in names {
             self.order_due(&name);
         }
+        for name in self.prescriptions.keys().cloned().collect::<Vec<String>>() {
+            self.prescription_due(&name);
+        }
+        for name in self.redemptions.keys().cloned().collect::<Vec<String>>() {
+            self.redemption_due(&name);
+        }
         for coupon in self.coupons.values_mut() {
+            let before = coupon.state;
             coupon.expire(now);
+            self.members.get_mut(&coupon.member).expect("a member").revision += u64::from(coupon.state != before);
         }
         for member in self.members.values_mut() {
             let before = member.wallet.active();
@@ -194,12 +229,5 @@ impl Oracle {
     fn paid_orders(&self, member: &str) -> i64 {
         let counts = |order: &&Order| order.member == member && order.counts();
         i64::try_from(self.orders.values().filter(counts).count()).expect("a count")
-    }
-
-    /// Asks the tier rule anew.
-    fn judge_tier(&mut self, name: &str) {
-        let member = self.members.get_mut(name).expect("a member");
-        let spend = member.spend.iter().sum();
-        member.tier = tiers::reached(spend).code.to_owned();
     }
 }

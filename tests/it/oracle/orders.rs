@@ -10,7 +10,7 @@ use super::{
     pricing::{By, Line, Price},
     quotes::Refusal,
     refused,
-    tiers::{self, Tier},
+    tiers::Tier,
     view,
 };
 
@@ -60,8 +60,14 @@ pub(crate) struct Order {
     pub(crate) price: Price,
     pub(crate) state: State,
     pub(crate) cash_on_delivery: bool,
-    pub(crate) hold_until: i64,
+    /// The prescription that it uses, if any.
+    pub(crate) prescription: Option<String>,
+    /// Whether a pharmacist has yet to decide.
+    pub(crate) awaits_review: bool,
+    /// When it gives up, unless something happens before.
+    pub(crate) hold_until: Option<i64>,
     pub(crate) paid_at: Option<i64>,
+    delivered_at: Option<i64>,
     pub(crate) refunds: Vec<Refund>,
     pub(crate) earned: i128,
     /// What refunds took back, and what they wrote off.
@@ -80,9 +86,19 @@ pub(crate) struct Order {
 impl Order {
     /// When the next thing happens to it by itself.
     pub(crate) fn next_due(&self) -> Option<i64> {
-        match self.state {
-            State::Placed => Some(self.hold_until),
-            _ => self.activates,
+        self.hold_until.into_iter().chain(self.activates).min()
+    }
+
+    /// When it gives up if it is neither paid nor, with cash on delivery, shipped.
+    pub(super) fn gives_up_at(&self, now: i64) -> i64 {
+        // What nobody ships within a week is given up, too.
+        now + if self.cash_on_delivery { 7 * DAY } else { 30 * MINUTE }
+    }
+
+    /// Its points can be spent 7 days after delivery, and not before it is paid (R3).
+    fn arrived_and_paid(&mut self) {
+        if let (Some(delivered), Some(paid)) = (self.delivered_at, self.paid_at) {
+            self.activates = Some((delivered + 7 * DAY).max(paid));
         }
     }
 
@@ -108,7 +124,7 @@ impl Order {
     }
 
     /// What is left of the goods paid.
-    fn net(&self) -> i128 {
+    pub(super) fn net(&self) -> i128 {
         let lines = self.refunds.iter().flat_map(|refund| &refund.lines);
         self.price.goods() - lines.map(|back| back.amount).sum::<i128>()
     }
@@ -150,14 +166,17 @@ impl Oracle {
         let member = self.members.get_mut(&quote.ask.member).expect("a member");
         member.wallet.hold(name, quote.price.points);
         member.revision += 1;
-        let order = Order {
+        let awaits_review = self.use_up(name, &quote.price.lines, quote.ask.prescription.as_ref());
+        let mut order = Order {
             member: quote.ask.member.clone(),
             price: quote.price,
             state: State::Placed,
             cash_on_delivery,
-            // What nobody ships within a week is given up, too.
-            hold_until: self.now + if cash_on_delivery { 7 * DAY } else { 30 * MINUTE },
+            prescription: quote.ask.prescription,
+            awaits_review,
+            hold_until: None,
             paid_at: None,
+            delivered_at: None,
             refunds: Vec::new(),
             earned: 0,
             no_longer_due: 0,
@@ -167,6 +186,7 @@ impl Oracle {
             limited,
             budget_back: Vec::new(),
         };
+        order.hold_until = (!awaits_review).then(|| order.gives_up_at(self.now));
         self.orders.insert(name.to_owned(), order);
         Ok(self.order(name))
     }
@@ -174,13 +194,16 @@ impl Oracle {
     /// Pays an order: not more and not less than it costs.
     pub(crate) fn pay(&mut self, name: &str, amount: i128) -> Answer {
         let order = &self.orders[name];
-        // Too late: the money is due back, and nothing else happens (R16).
+        // Too late: the money is due back, and nothing else happens (R16). No money is no payment.
         if order.state == State::Cancelled {
-            return Ok(self.order(name));
+            return if amount > 0 { Ok(self.order(name)) } else { refused("invalid-request") };
         }
         let ready = if order.cash_on_delivery { State::Delivered } else { State::Placed };
         if order.state != ready || order.paid_at.is_some() {
             return refused("wrong-order-state");
+        }
+        if order.awaits_review {
+            return refused("prescription-under-review");
         }
         if amount != order.price.payable() {
             return refused("amount-mismatch");
@@ -189,7 +212,7 @@ impl Oracle {
         if let Some(coupon) = order.price.coupon().cloned() {
             self.coupons.get_mut(&coupon).expect("a coupon").state = CouponState::Redeemed;
         }
-        let tier = tiers::named(&self.members[&member].tier);
+        let tier = self.tier_of(&member);
         let birthday = self.birthday_month(&member);
         let now = self.now;
         let buyer = self.members.get_mut(&member).expect("a member");
@@ -205,6 +228,8 @@ impl Oracle {
         order.earned = earned;
         order.earned_at = Some((tier, birthday));
         order.paid_at = Some(now);
+        order.hold_until = None;
+        order.arrived_and_paid();
         if !order.cash_on_delivery {
             order.state = State::Paid;
         }
@@ -221,9 +246,16 @@ impl Oracle {
         if order.state != from || (to == State::Shipped && order.is_all_back()) {
             return refused("wrong-order-state");
         }
+        if order.awaits_review {
+            return refused("prescription-under-review");
+        }
         order.state = to;
         if to == State::Delivered {
-            order.activates = Some(self.now + 7 * DAY);
+            order.delivered_at = Some(self.now);
+            order.arrived_and_paid();
+        } else if order.cash_on_delivery {
+            // What nobody pays for a month after it left is lost.
+            order.hold_until = Some(self.now + 30 * DAY);
         }
         Ok(self.order(name))
     }
@@ -231,7 +263,11 @@ impl Oracle {
     /// Gives an order up: whatever it held goes back; what was paid is paid back.
     pub(crate) fn cancel(&mut self, name: &str) -> Answer {
         match self.orders[name].state {
-            State::Placed => self.release(name),
+            State::Placed => {
+                let rest = self.rest(name);
+                self.restock(&self.orders[name].clone(), &rest, true);
+                self.release(name);
+            }
             // Nothing is left to give back.
             State::Paid if self.orders[name].is_all_back() => {}
             State::Paid => self.give_back(name, &self.rest(name), true),
@@ -241,9 +277,10 @@ impl Oracle {
         Ok(self.order(name))
     }
 
-    fn release(&mut self, name: &str) {
+    /// Everything but the goods, which may have left.
+    pub(super) fn release(&mut self, name: &str) {
         let order = self.orders[name].clone();
-        self.restock(&order, &self.rest(name), true);
+        self.prescribe_again(name, &self.rest(name));
         let member = self.members.get_mut(&order.member).expect("a member");
         for part in member.wallet.end_hold(name) {
             member.wallet.put(part);
@@ -253,6 +290,8 @@ impl Oracle {
             self.coupons.get_mut(coupon).expect("a coupon").give_back(self.now);
         }
         let order = self.orders.get_mut(name).expect("the order");
+        order.hold_until = None;
+        order.awaits_review = false;
         order.budget_back = order.price.applied.iter().map(|(code, ..)| code.clone()).collect();
     }
 
@@ -302,6 +341,9 @@ impl Oracle {
     fn give_back(&mut self, name: &str, lines: &[(usize, i128)], mind: bool) {
         let mut order = self.orders[name].clone();
         self.restock(&order, lines, mind);
+        if order.state == State::Paid && !order.cash_on_delivery {
+            self.prescribe_again(name, lines);
+        }
         let mut refund = Refund { lines: Vec::new(), delivery: 0, amount: 0, restored: 0, clawed_back: 0, short: 0 };
         for (at, quantity) in lines {
             let line = &order.price.lines[*at];
@@ -354,17 +396,22 @@ impl Oracle {
         if order.next_due().is_none_or(|due| due > self.now) {
             return;
         }
-        if order.state == State::Placed {
-            self.release(name);
-            self.orders.get_mut(name).expect("the order").state = State::Cancelled;
+        if order.hold_until.is_some() {
+            if order.state == State::Placed {
+                self.cancel(name).expect("it is placed");
+            } else {
+                self.release(name);
+                self.orders.get_mut(name).expect("the order").state = State::Cancelled;
+            }
             return;
         }
         let expires = months_later(self.now, POINTS_MONTHS);
         let order = self.orders.get_mut(name).expect("the order");
         order.activates = None;
         let member = self.members.get_mut(&order.member).expect("a member");
+        let before = member.wallet.active();
         member.wallet.activate(name, expires);
-        member.revision += 1;
+        member.revision += u64::from(member.wallet.active() != before);
     }
 }
 

@@ -5,7 +5,10 @@
 
 use std::cmp::Reverse;
 
-use super::terms::{Day, Effect, Goods, Terms, WHOLE};
+use super::{
+    terms::{Day, Effect, Goods, Terms, WHOLE},
+    ways::{self, Way},
+};
 
 /// One line of a cart.
 #[derive(Clone, Debug)]
@@ -51,6 +54,8 @@ pub(crate) enum Stage {
 #[derive(Clone, Debug)]
 pub(crate) struct Candidate {
     pub(crate) code: String,
+    /// Decides where nothing else does.
+    pub(crate) rank: String,
     pub(crate) stage: Stage,
     pub(crate) terms: Terms,
     pub(crate) priority: i64,
@@ -110,29 +115,17 @@ impl Price {
 /// Prices a cart.
 pub(crate) fn price(cart: Cart) -> Price {
     let mut applied = Vec::new();
-    let mut groups: Vec<String> = Vec::new();
     let mut lines = cart.lines;
     lower_of_tier_and_member_price(&mut lines, cart.discount, &cart.candidates, &cart.day, &mut applied);
     for line in &mut lines {
         line.base = line.left;
     }
-    let of_stage = |stage| cart.candidates.iter().filter(move |candidate| candidate.stage == stage);
-    promote(&mut lines, of_stage(Stage::Promotion), &cart.day, &mut groups, &mut applied);
-    let coupons: Vec<&Candidate> = of_stage(Stage::Coupon).collect();
-    redeem(&mut lines, &coupons, cart.named.as_deref(), &cart.day, &mut groups, &mut applied);
+    let way = ways::best(Way::new(lines, cart.delivery_fee), &cart.candidates, cart.named.as_deref(), &cart.day);
+    let mut lines = way.lines;
     let points_max = lines.iter().map(|line| line.left).sum::<i128>() / 2;
     take(&mut lines, &[], cart.points, &By::Points);
-    let mut price = Price {
-        lines,
-        delivery_fee: cart.delivery_fee,
-        delivery: Vec::new(),
-        points: cart.points,
-        points_max,
-        applied,
-    };
-    let delivery: Vec<&Candidate> = of_stage(Stage::Delivery).collect();
-    deliver(&mut price, &delivery, &cart.day, &mut groups);
-    price
+    applied.extend(way.applied);
+    Price { lines, delivery_fee: cart.delivery_fee, delivery: way.delivery, points: cart.points, points_max, applied }
 }
 
 /// Per line the tier's discount, or a member price where one is lower.
@@ -145,11 +138,12 @@ fn lower_of_tier_and_member_price(
 ) {
     for line in lines.iter_mut() {
         line.left = line.unit * line.quantity;
-        line.base = line.left;
+        // Thresholds test the amount after the tier discount, those of member prices, too.
+        line.base = line.left - line.left * discount / WHOLE;
     }
     let mut offers: Vec<&Candidate> = candidates.iter().filter(|one| one.stage == Stage::MemberPrice).collect();
     let best = loop {
-        let best = lowest(lines, discount, &offers, day);
+        let best = lowest(lines, &offers, day);
         let needs = |code: &String| {
             let its = best.iter().filter(|(_, by)| *by == By::Offer(code.clone(), None));
             its.map(|(amount, _)| amount).sum::<i128>()
@@ -172,8 +166,8 @@ fn lower_of_tier_and_member_price(
 }
 
 /// What is best for each line, whatever it costs in all.
-fn lowest(lines: &[Line], discount: i128, offers: &[&Candidate], day: &Day) -> Vec<(i128, By)> {
-    let mut best: Vec<(i128, By)> = lines.iter().map(|line| (line.left * discount / WHOLE, By::Tier)).collect();
+fn lowest(lines: &[Line], offers: &[&Candidate], day: &Day) -> Vec<(i128, By)> {
+    let mut best: Vec<(i128, By)> = lines.iter().map(|line| (line.left - line.base, By::Tier)).collect();
     for candidate in offers {
         let Ok(Effect::PerLine(amounts)) = candidate.terms.judge(&goods(lines), 0, day) else { continue };
         for (at, amount) in amounts {
@@ -192,19 +186,19 @@ fn add(applied: &mut Vec<(String, Option<String>, i128)>, code: &str, coupon: Op
     }
 }
 
-fn goods(lines: &[Line]) -> Vec<Goods<'_>> {
-    let view = |line: &'_ Line| (line.quantity, line.base, line.left);
+pub(super) fn goods(lines: &[Line]) -> Vec<Goods<'_>> {
+    let of_line = |line: &'_ Line| (line.quantity, line.base, line.left);
     lines
         .iter()
         .map(|line| {
-            let (quantity, base, left) = view(line);
-            Goods { product: &line.product, category: &line.category, quantity, base, left }
+            let (quantity, base, left) = of_line(line);
+            Goods { product: &line.product, category: &line.category, class: &line.class, quantity, base, left }
         })
         .collect()
 }
 
 /// What an effect would take off the goods in all, and how.
-fn total(effect: &Effect) -> i128 {
+pub(super) fn total(effect: &Effect) -> i128 {
     match effect {
         Effect::Shared(amount, _) | Effect::Delivery(amount) => *amount,
         Effect::PerLine(amounts) => amounts.iter().map(|(_, amount)| amount).sum(),
@@ -213,7 +207,7 @@ fn total(effect: &Effect) -> i128 {
 
 /// Takes what an effect says, as far as there is something left, and nothing if that is more than the budget holds; how
 /// much it was.
-fn apply(lines: &mut [Line], effect: &Effect, by: &By, room: i128) -> i128 {
+pub(super) fn apply(lines: &mut [Line], effect: &Effect, by: &By, room: i128) -> i128 {
     let before = lines.to_vec();
     match effect {
         Effect::Shared(amount, scope) => take(lines, scope, *amount, by),
@@ -254,84 +248,5 @@ fn take(lines: &mut [Line], scope: &[usize], amount: i128, by: &By) {
     for (at, share) in scope.into_iter().zip(shares).filter(|(_, share)| *share > 0) {
         lines[at].left -= share;
         lines[at].taken.push(Taken { by: by.clone(), amount: share });
-    }
-}
-
-/// Whether one of the same group was applied before.
-fn excluded(groups: &[String], candidate: &Candidate) -> bool {
-    candidate.group.as_ref().is_some_and(|group| groups.contains(group))
-}
-
-/// Promotions: higher priority first, then the one that takes more, then by rank; of a group only the first.
-fn promote<'a>(
-    lines: &mut [Line],
-    candidates: impl Iterator<Item = &'a Candidate>,
-    day: &Day,
-    groups: &mut Vec<String>,
-    applied: &mut Vec<(String, Option<String>, i128)>,
-) {
-    let before = lines.to_vec();
-    let judged = candidates.filter_map(|one| Some((one, one.terms.judge(&goods(&before), 0, day).ok()?)));
-    let mut judged: Vec<(&Candidate, Effect)> = judged.collect();
-    judged.sort_by_key(|(one, effect)| Reverse((one.priority, total(effect))));
-    for (candidate, effect) in judged {
-        if excluded(groups, candidate) {
-            continue;
-        }
-        let taken = apply(lines, &effect, &By::Offer(candidate.code.clone(), None), candidate.room);
-        if taken > 0 {
-            groups.extend(candidate.group.clone());
-            applied.push((candidate.code.clone(), None, taken));
-        }
-    }
-}
-
-/// One coupon: the one the member named, else the largest saving, ties by earliest expiry, then by rank.
-fn redeem(
-    lines: &mut [Line],
-    candidates: &[&Candidate],
-    named: Option<&str>,
-    day: &Day,
-    groups: &mut Vec<String>,
-    applied: &mut Vec<(String, Option<String>, i128)>,
-) {
-    let left: i128 = lines.iter().map(|line| line.left).sum();
-    let mut judged = Vec::new();
-    for one in candidates {
-        let Some((coupon, expires, rank)) = &one.coupon else { continue };
-        if named.is_some_and(|named| named != coupon) || excluded(groups, one) {
-            continue;
-        }
-        let Ok(effect) = one.terms.judge(&goods(lines), 0, day) else { continue };
-        let saving = total(&effect).min(left);
-        judged.push((Reverse(saving), *expires, rank.clone(), *one, effect));
-    }
-    judged.sort_by_key(|(saving, expires, rank, ..)| (*saving, *expires, rank.clone()));
-    for (_, _, _, candidate, effect) in judged {
-        let coupon = candidate.coupon.as_ref().map(|(coupon, ..)| coupon.clone());
-        let taken = apply(lines, &effect, &By::Offer(candidate.code.clone(), coupon.clone()), candidate.room);
-        if taken > 0 {
-            groups.extend(candidate.group.clone());
-            applied.push((candidate.code.clone(), coupon, taken));
-            return;
-        }
-    }
-}
-
-/// What offers take off the delivery fee.
-fn deliver(price: &mut Price, candidates: &[&Candidate], day: &Day, groups: &mut Vec<String>) {
-    let fee = price.delivery_fee;
-    let judged =
-        candidates.iter().filter_map(|one| Some((*one, one.terms.judge(&goods(&price.lines), fee, day).ok()?)));
-    let mut judged: Vec<(&Candidate, Effect)> = judged.collect();
-    judged.sort_by_key(|(one, effect)| Reverse((one.priority, total(effect))));
-    for (candidate, effect) in judged {
-        let Effect::Delivery(amount) = effect else { continue };
-        let amount = amount.min(price.delivery_left());
-        if amount > 0 && amount <= candidate.room && !excluded(groups, candidate) {
-            groups.extend(candidate.group.clone());
-            price.delivery.push(Taken { by: By::Offer(candidate.code.clone(), None), amount });
-            price.applied.push((candidate.code.clone(), None, amount));
-        }
     }
 }

@@ -7,7 +7,7 @@ use super::{
     pricing::{self, Cart, Line, Price},
     shanghai,
     terms::Day,
-    tiers, view,
+    view,
 };
 
 /// What a price is asked for.
@@ -16,6 +16,7 @@ pub(crate) struct Ask {
     pub(crate) member: String,
     pub(crate) lines: Vec<(String, i64)>,
     pub(crate) coupon: Option<String>,
+    pub(crate) prescription: Option<String>,
     pub(crate) points: i64,
     pub(crate) delivery_fee: i64,
 }
@@ -27,8 +28,6 @@ pub(crate) struct Quote {
     pub(crate) price: Price,
     expires: i64,
     revision: u64,
-    /// The offers it uses, as they were.
-    offers: Vec<(String, u64)>,
     placed: bool,
 }
 
@@ -41,12 +40,10 @@ impl Oracle {
     /// The same without offers whose budgets were found to be gone.
     fn quote_without(&mut self, name: &str, ask: &Ask, gone: &[String]) -> Answer {
         let price = self.price(ask, gone)?;
-        let applied = price.applied.iter().map(|(code, ..)| (code.clone(), self.offers[code].revision));
         let quote = Quote {
             ask: ask.clone(),
             expires: self.now + 15 * MINUTE,
             revision: self.members[&ask.member].revision,
-            offers: applied.collect(),
             price,
             placed: false,
         };
@@ -56,21 +53,24 @@ impl Oracle {
     }
 
     fn show(&self, quote: &Quote) -> Json {
-        let tier = &self.members[&quote.ask.member].tier;
-        json!({"member": quote.ask.member, "tier": tier, "price": view::price(&quote.price)})
+        let tier = self.tier_of(&quote.ask.member);
+        json!({"member": quote.ask.member, "tier": tier.code, "price": view::price(&quote.price)})
     }
 
     fn price(&self, ask: &Ask, gone: &[String]) -> Result<Price, Vec<&'static str>> {
         let member = &self.members[&ask.member];
-        let tier = tiers::named(&member.tier);
+        let tier = self.tier_of(&ask.member);
+        let lines: Vec<Line> = ask.lines.iter().map(|(product, quantity)| self.line(product, *quantity)).collect();
+        self.covered(&ask.member, &lines, ask.prescription.as_ref())?;
         let day = Day {
             of_month: shanghai(self.now).day(),
-            tier: member.tier.clone(),
+            tier: tier.code.to_owned(),
+            no_devices: self.no_devices,
             paid_orders: self.paid_orders(&ask.member),
             birthday_month: self.birthday_month(&ask.member),
         };
         let cart = Cart {
-            lines: ask.lines.iter().map(|(product, quantity)| self.line(product, *quantity)).collect(),
+            lines,
             discount: tier.discount,
             day,
             candidates: self.candidates(&ask.member, gone),
@@ -103,11 +103,23 @@ impl Oracle {
         }
     }
 
-    /// The same ask with what is left of the points: what a fresh quote is made of. A coupon that the member named stays
-    /// named: where it is gone, no other takes its place (R2).
-    fn still_possible(&self, ask: &Ask) -> Ask {
-        let active = self.members[&ask.member].wallet.active();
-        Ask { points: ask.points.min(i64::try_from(active).expect("fits")), ..ask.clone() }
+    /// The same ask with as many of its points as are left and as the new price takes: what a fresh quote is made of. A
+    /// quote that changed is always answered with a fresh one. A coupon that the member named stays named: where it is
+    /// gone, no other takes its place (R2).
+    fn still_possible(&self, ask: &Ask, gone: &[String]) -> Ask {
+        let none = Ask { points: 0, ..ask.clone() };
+        let takes = self.price(&none, gone).map_or(0, |price| price.points_max);
+        let most = takes.min(self.members[&ask.member].wallet.active());
+        Ask { points: ask.points.min(i64::try_from(most).expect("fits")), ..none }
+    }
+
+    /// A quote that no longer holds is made anew, without offers that are gone.
+    fn changed(&mut self, quote: &Quote, fresh: &str, gone: &[String]) -> Refusal {
+        let ask = self.still_possible(&quote.ask, gone);
+        match self.quote_without(fresh, &ask, gone) {
+            Ok(fresh) => Refusal::Changed(fresh),
+            Err(codes) => Refusal::Of(codes),
+        }
     }
 
     /// Whether a quote can be placed as it is; what it is, or why not. A quote that no longer holds is made anew, under
@@ -121,29 +133,20 @@ impl Oracle {
         if quote.placed {
             return Err(Refusal::Of(vec!["quote-placed"]));
         }
-        let offer_moved = |(code, revision): &(String, u64)| self.offers[code].revision != *revision;
-        let moved = self.members[&quote.ask.member].revision != quote.revision || quote.offers.iter().any(offer_moved);
+        if self.members[&quote.ask.member].revision != quote.revision {
+            return Err(self.changed(&quote, fresh, &[]));
+        }
+        self.covered(&quote.ask.member, &quote.price.lines, quote.ask.prescription.as_ref()).map_err(Refusal::Of)?;
+        if self.short_of_stock(&quote.ask.lines) {
+            return Err(Refusal::Of(vec!["out-of-stock"]));
+        }
         let lost = |(code, _, needs): &&(String, Option<String>, i128)| {
             let (uses, budget) = self.budget_left(code);
-            uses < 1 || budget < *needs
+            self.offers[code].paused || uses < 1 || budget < *needs
         };
-        // Offers are reserved one after the other: the first whose budget is gone is dropped.
-        let gone = quote.price.applied.iter().find(lost).map(|one| one.0.clone());
-        let gone: Vec<String> = if moved { Vec::new() } else { gone.into_iter().collect() };
-        let short = self.short_of_stock(&quote.ask.lines);
-        if moved || !gone.is_empty() {
-            let again = self.quote_without(fresh, &self.still_possible(&quote.ask), &gone);
-            return Err(match again {
-                Ok(_) if short => {
-                    self.quotes.remove(fresh);
-                    Refusal::Of(vec!["quote-changed", "out-of-stock"])
-                }
-                Ok(fresh) => Refusal::Changed(fresh),
-                Err(codes) => Refusal::Of(codes),
-            });
-        }
-        if short {
-            return Err(Refusal::Of(vec!["out-of-stock"]));
+        // Offers are reserved one after the other: the first that is paused, or whose budget is gone, is dropped.
+        if let Some((gone, ..)) = quote.price.applied.iter().find(lost) {
+            return Err(self.changed(&quote, fresh, std::slice::from_ref(gone)));
         }
         self.quotes.get_mut(name).expect("the quote").placed = true;
         Ok(quote)

@@ -47,6 +47,8 @@ pub(crate) struct Day {
     pub(crate) tier: String,
     pub(crate) paid_orders: i64,
     pub(crate) birthday_month: bool,
+    /// Whether the policy leaves devices out.
+    pub(crate) no_devices: bool,
 }
 
 /// A line as an offer sees it.
@@ -54,6 +56,7 @@ pub(crate) struct Day {
 pub(crate) struct Goods<'a> {
     pub(crate) product: &'a str,
     pub(crate) category: &'a str,
+    pub(crate) class: &'a str,
     pub(crate) quantity: i128,
     pub(crate) base: i128,
     pub(crate) left: i128,
@@ -74,7 +77,7 @@ impl Terms {
     /// What it takes off these goods, or the reason code why nothing.
     pub(crate) fn judge(&self, goods: &[Goods<'_>], fee: i128, day: &Day) -> Result<Effect, &'static str> {
         self.fits(day)?;
-        let scope: Vec<usize> = (0..goods.len()).filter(|at| self.covers(&goods[*at])).collect();
+        let scope: Vec<usize> = (0..goods.len()).filter(|at| self.covers(&goods[*at], day)).collect();
         self.reached(goods, &scope)?;
         match self.r#type.as_str() {
             "amount" => self.shared(goods, &scope, i128::from(self.amount.unwrap_or(0))),
@@ -122,9 +125,10 @@ impl Terms {
         Ok(())
     }
 
-    fn covers(&self, goods: &Goods<'_>) -> bool {
+    fn covers(&self, goods: &Goods<'_>, day: &Day) -> bool {
         let within = |list: &[String], value: &str| list.is_empty() || list.iter().any(|one| one == value);
-        within(&self.categories, goods.category) && within(&self.products, goods.product)
+        let left_out = day.no_devices && goods.class == "device";
+        !left_out && within(&self.categories, goods.category) && within(&self.products, goods.product)
     }
 
     fn reached(&self, goods: &[Goods<'_>], scope: &[usize]) -> Result<(), &'static str> {

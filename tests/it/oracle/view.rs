@@ -66,6 +66,7 @@ pub(super) fn order(order: &Order) -> Json {
         "member": order.member, "state": order.state.name(), "price": price(&order.price),
         "refunds": order.refunds.iter().map(refund).collect::<Vec<_>>(), "cash_on_delivery": order.cash_on_delivery,
     });
+    shown["awaits_review"] = json!(order.awaits_review);
     if order.earned > 0 {
         let (taken, short) = (order.refunds.iter()).fold((0, 0), |(a, b), back| (a + back.clawed_back, b + back.short));
         shown["earning"] =

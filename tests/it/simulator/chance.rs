@@ -2,44 +2,70 @@
 
 use jiff::civil::Date;
 
-use super::script::{Line, NewOffer, Step};
+use super::{
+    offers::offer,
+    script::{Line, Step},
+    server::Kind,
+};
 use crate::{
-    oracle::{DAY, MINUTE, Oracle, coupons::CouponState, orders::State, terms::Terms},
+    oracle::{
+        DAY, MINUTE, Oracle,
+        coupons::CouponState,
+        gifts::{Buys, Redeemed},
+        orders::State,
+        prescriptions::Review,
+        pricing::Stage,
+        tiers::Rule,
+    },
     store_crash::Chance,
 };
 
 const MEMBERS: usize = 4;
 const PRODUCTS: usize = 7;
 const OFFERS: usize = 12;
-const CATEGORIES: [&str; 2] = ["VITAMINS", "FLU"];
-const CLASSES: [&str; 6] = ["food", "food", "device", "otc-b", "otc-a", "other"];
+pub(super) const CATEGORIES: [&str; 2] = ["VITAMINS", "FLU"];
+const CLASSES: [&str; 7] = ["food", "food", "device", "otc-b", "otc-a", "other", "rx"];
+const GIFTS: usize = 5;
+/// Coupons in one member's hands: so few that the engine walks every way of combining them, too.
+const IN_HAND: usize = 6;
+/// A kill comes at most so many microseconds after a request was sent.
+const KILL_MICROS: u64 = 8_000;
 
 /// One of several.
 fn one<'a, T>(chance: &mut Chance, of: &'a [T]) -> Option<&'a T> {
     if of.is_empty() { None } else { of.get(usize::try_from(chance.below(of.len() as u64)).expect("an index")) }
 }
 
-fn pick<T: Clone>(chance: &mut Chance, of: &[T]) -> T {
+pub(super) fn pick<T: Clone>(chance: &mut Chance, of: &[T]) -> T {
     one(chance, of).expect("something to pick from").clone()
 }
 
-fn within(chance: &mut Chance, from: i64, to: i64) -> i64 {
+pub(super) fn within(chance: &mut Chance, from: i64, to: i64) -> i64 {
     from + chance.below((to - from).max(0).cast_unsigned() + 1).cast_signed()
 }
 
-fn percent(chance: &mut Chance, of_hundred: u64) -> bool {
+pub(super) fn percent(chance: &mut Chance, of_hundred: u64) -> bool {
     chance.below(100) < of_hundred
 }
 
 /// The next line of a script: number `n`, after what the oracle has seen.
-pub(crate) fn next(chance: &mut Chance, oracle: &Oracle, n: usize) -> Line {
+pub(crate) fn next(chance: &mut Chance, oracle: &Oracle, kind: Kind, n: usize) -> Line {
     let step = loop {
+        if kind == Kind::Killed && percent(chance, 2) {
+            break Step::Crash;
+        }
         if let Some(step) = attempt(chance, oracle, n) {
             break step;
         }
     };
-    let alone = matches!(step, Step::Wait { .. } | Step::Restart | Step::Again { .. } | Step::Other { .. });
-    Line { n, twice: !alone && percent(chance, 3), step }
+    let restart = matches!(step, Step::Restart | Step::Crash);
+    let no_request = restart || matches!(step, Step::Again { .. } | Step::Other { .. });
+    let alone = no_request || matches!(step, Step::Wait { .. });
+    let swaps = matches!(step, Step::SwapCoupons { .. } | Step::SwapTiers { .. });
+    let kill = (kind == Kind::Killed && !no_request && percent(chance, 6)).then(|| chance.below(KILL_MICROS));
+    let twice = kill.is_none() && !alone && percent(chance, 3);
+    let swap = kill.is_none() && !twice && !alone && !swaps && percent(chance, 3);
+    Line { n, twice, swap, kill, step }
 }
 
 fn attempt(chance: &mut Chance, oracle: &Oracle, n: usize) -> Option<Step> {
@@ -52,7 +78,8 @@ fn attempt(chance: &mut Chance, oracle: &Oracle, n: usize) -> Option<Step> {
     if oracle.offers.len() < 5 || (oracle.offers.len() < OFFERS && percent(chance, 2)) {
         return Some(Step::Offer(Box::new(offer(chance, oracle, n))));
     }
-    match chance.below(100) {
+    match chance.below(120) {
+        100..=119 => beside(chance, oracle, n),
         0..=1 => {
             let product_name = pick(chance, &names(&oracle.products));
             Some(product(chance, product_name))
@@ -75,7 +102,67 @@ fn attempt(chance: &mut Chance, oracle: &Oracle, n: usize) -> Option<Step> {
     }
 }
 
-fn names<T>(of: &std::collections::BTreeMap<String, T>) -> Vec<String> {
+/// Prescriptions, gifts, and rules that are swapped.
+fn beside(chance: &mut Chance, oracle: &Oracle, n: usize) -> Option<Step> {
+    match chance.below(20) {
+        0..=2 => prescribe(chance, oracle, n),
+        3..=6 => {
+            let open = |name: &&String| oracle.prescriptions[*name].state == Review::Under;
+            let names: Vec<String> = oracle.prescriptions.keys().filter(open).cloned().collect();
+            let prescription = one(chance, &names)?.clone();
+            Some(Step::Decide { prescription, approve: percent(chance, 75) })
+        }
+        7..=8 if oracle.gifts.len() < GIFTS => Some(gift(chance, oracle, n)),
+        7..=8 => {
+            let services = |name: &&String| matches!(oracle.gifts[*name].buys, Buys::Code(_));
+            let names: Vec<String> = oracle.gifts.keys().filter(services).cloned().collect();
+            Some(Step::Codes { gift: one(chance, &names)?.clone(), codes: within(chance, 1, 2) })
+        }
+        9..=12 => {
+            let gift = one(chance, &names(&oracle.gifts))?.clone();
+            let member = pick(chance, &names(&oracle.members));
+            Some(Step::Take { redemption: format!("r{n}"), gift, member, coupon: format!("c{n}") })
+        }
+        13..=16 => {
+            let any = percent(chance, 20);
+            let held = |name: &&String| any || oracle.redemptions[*name].state == Redeemed::Held;
+            let names: Vec<String> = oracle.redemptions.keys().filter(held).cloned().collect();
+            let redemption = one(chance, &names)?.clone();
+            Some(if percent(chance, 60) { Step::HandOver { redemption } } else { Step::TakeBack { redemption } })
+        }
+        17 => Some(Step::SwapTiers { score: oracle.rule == Rule::Spend }),
+        18 => Some(Step::SwapCoupons { no_devices: !oracle.no_devices }),
+        _ => None,
+    }
+}
+
+/// For what a member may buy on prescription, and now and then for something else.
+fn prescribe(chance: &mut Chance, oracle: &Oracle, n: usize) -> Option<Step> {
+    let member = pick(chance, &names(&oracle.members));
+    let any = percent(chance, 10);
+    let rx = |name: &&String| any || oracle.products[*name].class == "rx";
+    let mut products: Vec<String> = oracle.products.keys().filter(rx).cloned().collect();
+    products.truncate(1 + usize::from(percent(chance, 50)));
+    let items: Vec<(String, i64)> = products.into_iter().map(|name| (name, within(chance, 1, 8))).collect();
+    (!items.is_empty()).then(|| Step::Prescribe { prescription: format!("x{n}"), member, items })
+}
+
+fn gift(chance: &mut Chance, oracle: &Oracle, n: usize) -> Step {
+    let coupons = coupon_offers(oracle);
+    let (product, offer) = match chance.below(3) {
+        0 => (None, None),
+        1 => (None, one(chance, &coupons).cloned()),
+        _ => (Some(pick(chance, &names(&oracle.products))), None),
+    };
+    Step::Gift { gift: format!("g{n}"), product, offer, points: within(chance, 1, 600) }
+}
+
+fn coupon_offers(oracle: &Oracle) -> Vec<String> {
+    let of_coupons = |code: &&String| oracle.offers[*code].stage == Stage::Coupon;
+    oracle.offers.keys().filter(of_coupons).cloned().collect()
+}
+
+pub(super) fn names<T>(of: &std::collections::BTreeMap<String, T>) -> Vec<String> {
     of.keys().cloned().collect()
 }
 
@@ -104,84 +191,6 @@ fn product(chance: &mut Chance, product: String) -> Step {
     }
 }
 
-fn offer(chance: &mut Chance, oracle: &Oracle, n: usize) -> NewOffer {
-    let class = pick(chance, &["member-price", "promotion", "promotion", "promotion", "coupon", "coupon", "delivery"]);
-    let percent_off = [1, 333, 1_000, 1_250, 2_000, 3_333, 5_000, 10_000];
-    let mut terms = Terms::default();
-    match class {
-        "member-price" => {
-            let product = pick(chance, &names(&oracle.products));
-            terms.r#type = class.to_owned();
-            terms.price = Some(oracle.products[&product].price * within(chance, 60, 99) / 100);
-            terms.products = vec![product];
-        }
-        "delivery" => {
-            terms.r#type = "free-delivery".to_owned();
-            terms.cap = percent(chance, 50).then(|| within(chance, 1, 700));
-        }
-        _ => match chance.below(4) {
-            0 | 1 => {
-                terms.r#type = "amount".to_owned();
-                terms.amount = Some(pick(chance, &[1, 7, 100, 990, 2_000, 5_000, 30_001]));
-            }
-            2 => {
-                terms.r#type = "percent".to_owned();
-                terms.percent = Some(pick(chance, &percent_off));
-                terms.cap = percent(chance, 30).then(|| within(chance, 1, 3_000));
-            }
-            _ => {
-                terms.r#type = "nth-item".to_owned();
-                terms.percent = Some(pick(chance, &percent_off));
-                terms.every = Some(within(chance, 2, 4));
-                terms.cap = percent(chance, 30).then(|| within(chance, 1, 3_000));
-            }
-        },
-    }
-    conditions(chance, oracle, &mut terms);
-    let coupon = class == "coupon";
-    NewOffer {
-        offer: format!("f{n}"),
-        class: class.to_owned(),
-        terms,
-        priority: if coupon {
-            0
-        } else if class == "delivery" {
-            i64::try_from(n).expect("small")
-        } else {
-            within(chance, 0, 2)
-        },
-        group: None,
-        budget_uses: percent(chance, 30).then(|| within(chance, 1, 8)),
-        budget_amount: percent(chance, 20).then(|| within(chance, 1, 20_000)),
-        per_member: (coupon && percent(chance, 30)).then(|| within(chance, 1, 3)),
-        valid_days: coupon.then(|| i64::try_from(n % 97).expect("small") + 1),
-        returns_on_refund: percent(chance, 50),
-    }
-}
-
-fn conditions(chance: &mut Chance, oracle: &Oracle, terms: &mut Terms) {
-    terms.threshold = percent(chance, 30).then(|| pick(chance, &[100, 5_000, 10_000, 19_900, 20_000]));
-    terms.min_items = percent(chance, 10).then(|| within(chance, 1, 5));
-    if percent(chance, 15) {
-        terms.categories = vec![pick(chance, &CATEGORIES).to_owned()];
-    }
-    if terms.products.is_empty() && percent(chance, 10) {
-        terms.products = vec![pick(chance, &names(&oracle.products)), pick(chance, &names(&oracle.products))];
-        terms.products.dedup();
-    }
-    if percent(chance, 4) {
-        terms.requires = vec![pick(chance, &names(&oracle.products))];
-    }
-    if percent(chance, 6) {
-        terms.tiers = vec!["bronze".to_owned(), "gold".to_owned()];
-    }
-    terms.members = percent(chance, 8).then(|| pick(chance, &["new", "existing"]).to_owned());
-    terms.birthday_month = percent(chance, 6).then_some(true);
-    if percent(chance, 8) {
-        terms.days = vec![pick(chance, &["15", "1-10", "25-5"]).to_owned()];
-    }
-}
-
 fn pause(chance: &mut Chance, oracle: &Oracle) -> Option<Step> {
     let offer = one(chance, &names(&oracle.offers))?.clone();
     let paused = oracle.offers[&offer].paused;
@@ -189,10 +198,10 @@ fn pause(chance: &mut Chance, oracle: &Oracle) -> Option<Step> {
 }
 
 fn issue(chance: &mut Chance, oracle: &Oracle, n: usize) -> Option<Step> {
-    let of_coupons = |code: &&String| oracle.offers[*code].stage == crate::oracle::pricing::Stage::Coupon;
-    let offers: Vec<String> = oracle.offers.keys().filter(of_coupons).cloned().collect();
-    let offer = one(chance, &offers)?.clone();
-    Some(Step::Issue { coupon: format!("c{n}"), offer, member: pick(chance, &names(&oracle.members)) })
+    let offer = one(chance, &coupon_offers(oracle))?.clone();
+    let member = pick(chance, &names(&oracle.members));
+    let mine = oracle.coupons.values().filter(|coupon| coupon.member == member && coupon.state == CouponState::Issued);
+    (mine.count() < IN_HAND).then(|| Step::Issue { coupon: format!("c{n}"), offer, member })
 }
 
 fn adjust(chance: &mut Chance, oracle: &Oracle) -> Step {
@@ -230,7 +239,32 @@ fn quote(chance: &mut Chance, oracle: &Oracle, n: usize) -> Step {
         _ => within(chance, 0, active.min(goods / 3)),
     };
     let delivery = pick(chance, &[0, 0, 600, 799]);
-    Step::Quote { quote: format!("q{n}"), member, lines, coupon, points: points.max(0), delivery }
+    let prescription = with_prescription(chance, oracle, &member, &mut lines);
+    Step::Quote { quote: format!("q{n}"), member, lines, coupon, prescription, points: points.max(0), delivery }
+}
+
+/// A prescription for what needs one; without any most carts go without the medicine.
+fn with_prescription(
+    chance: &mut Chance,
+    oracle: &Oracle,
+    member: &str,
+    lines: &mut Vec<(String, i64)>,
+) -> Option<String> {
+    let needs = |line: &(String, i64)| oracle.products[&line.0].class == "rx";
+    if !lines.iter().any(needs) {
+        return None;
+    }
+    let any = percent(chance, 10);
+    let usable = |name: &&String| {
+        let found = &oracle.prescriptions[*name];
+        any || (found.member == member && found.next_due().is_some())
+    };
+    let known: Vec<String> = oracle.prescriptions.keys().filter(usable).cloned().collect();
+    let named = one(chance, &known).cloned();
+    if named.is_none() && lines.iter().any(|line| !needs(line)) && percent(chance, 90) {
+        lines.retain(|line| !needs(line));
+    }
+    named
 }
 
 /// One of the last quotes.
@@ -282,6 +316,10 @@ fn millis(chance: &mut Chance, oracle: &Oracle) -> i64 {
         (7, _) => 7 * DAY,
         (8, _) => within(chance, 7, 40) * DAY,
         _ if percent(chance, 20) => within(chance, 300, 400) * DAY,
+        _ if percent(chance, 20) => {
+            let night = oracle.next_night().map_or(DAY, |night| night - oracle.now);
+            (night + within(chance, -1, 1)).max(0)
+        }
         _ => within(chance, 1, 1_000),
     }
 }

@@ -2,86 +2,67 @@
 
 use std::collections::BTreeMap;
 
+use jiff::Timestamp;
 use reqwest::Method;
 use serde_json::{Value as Json, json};
 
 use super::{
-    compare::{Names, covers, explained},
+    compare::Names,
+    requests::active,
     script::{Line, Step},
+    server::{Kind, Releases, Server, release},
 };
 use crate::{
-    app::{Client, Reply, TestApp, cny},
+    app::{Client, Reply},
     oracle::{Answer, DAY, Oracle},
 };
 
 /// Everything is compared, and the books are re-added, every so many steps.
 const WHOLE_EVERY: usize = 100;
+/// When the clock of a script starts: 2026-03-01T04:00:00Z.
+const START: i64 = 1_772_337_600_000;
 
 /// A request as it was sent, and what came of it.
 #[derive(Clone)]
-struct Sent {
-    method: Method,
-    path: String,
-    body: Json,
-    key: String,
-    operator: bool,
-    at: i64,
-    answer: Json,
+pub(super) struct Sent {
+    pub(super) method: Method,
+    pub(super) path: String,
+    pub(super) body: Json,
+    pub(super) key: String,
+    pub(super) operator: bool,
+    pub(super) at: i64,
+    pub(super) answer: Json,
 }
 
 /// The engine and the oracle side by side.
 pub(crate) struct World {
-    app: Option<TestApp>,
+    pub(super) server: Server,
+    pub(super) releases: Releases,
     pub(crate) oracle: Oracle,
-    names: Names,
+    pub(super) names: Names,
     sent: BTreeMap<usize, Sent>,
     steps: usize,
-}
-
-/// Releases what is live once more, with calls that may take long: on a busy machine a slow call is no difference.
-async fn patient(app: &TestApp, slot: &str) {
-    let slots = app.operator.get("/ops/v1/slots").await.expect(200);
-    let live = slots["items"].as_array().expect("slots").iter().find(|found| found["name"] == slot).expect("lives");
-    let live = &live["release"];
-    let mut budgets = live["budgets"].clone();
-    budgets["wall_ms"] = json!(10_000);
-    let new = json!({"module": live["module"], "config": live["config"], "budgets": budgets, "grants": live["grants"]});
-    let released = app.operator.post(&format!("/ops/v1/slots/{slot}/releases"), new).await.expect(201);
-    let number = json!({"number": released["number"]});
-    app.operator.put(&format!("/ops/v1/slots/{slot}/active"), number).await.expect(200);
 }
 
 /// What differs first, in words.
 pub(crate) type Difference = String;
 
 impl World {
-    pub(crate) async fn start() -> Self {
-        let app = TestApp::start().await;
-        for slot in ["tier", "coupon", "earning"] {
-            patient(&app, slot).await;
-        }
-        let now = app.services().clock.now().as_millisecond();
-        Self { app: Some(app), oracle: Oracle::new(now), names: Names::default(), sent: BTreeMap::new(), steps: 0 }
+    pub(crate) async fn start(kind: Kind) -> Self {
+        let server = Server::start(kind).await;
+        let releases = release(&server).await;
+        let (oracle, names, sent) = (Oracle::new(START), Names::default(), BTreeMap::new());
+        Self { server, releases, oracle, names, sent, steps: 0 }
     }
 
     /// Compares everything once more, and stops.
     pub(crate) async fn end(self) -> Result<(), Difference> {
-        let compared = self.compare_all().await;
-        self.give_up();
-        compared
-    }
-
-    /// Stops without a last look at the books.
-    pub(crate) fn give_up(mut self) {
-        drop(self.app.as_mut().map(TestApp::take_running));
-    }
-
-    fn app(&self) -> &TestApp {
-        self.app.as_ref().expect("runs")
+        self.compare_all().await?;
+        self.server.stop()
     }
 
     fn client(&self, operator: bool) -> &Client {
-        if operator { &self.app().operator } else { &self.app().shop }
+        if operator { self.server.operator() } else { self.server.shop() }
     }
 
     /// Does one line; the first difference.
@@ -92,24 +73,36 @@ impl World {
         self.steps += 1;
         let before = self.oracle.clone();
         match &line.step {
-            Step::Restart => self.app = Some(self.app.take().expect("runs").restart().await),
+            Step::Restart => self.server.restart(self.oracle.now).await,
+            Step::Crash => self.server.crash(self.oracle.now).await,
             Step::Again { of } => self.again(*of).await?,
             Step::Other { of } => self.other(*of).await?,
             _ => self.act(line).await?,
         }
         self.compare_touched(&line.step, &before).await?;
-        if self.steps.is_multiple_of(WHOLE_EVERY) || matches!(line.step, Step::Restart) {
+        if self.steps.is_multiple_of(WHOLE_EVERY) || matches!(line.step, Step::Restart | Step::Crash) {
             self.compare_all().await?;
         }
         Ok(())
     }
 
+    async fn set_clock(&self, now: i64) {
+        let now = Timestamp::from_millisecond(now).expect("an instant");
+        self.server.operator().put("/ops/v1/clock", json!({"now": now})).await.expect(200);
+    }
+
     async fn act(&mut self, line: &Line) -> Result<(), Difference> {
         let mut request = self.request(line);
+        let now = self.oracle.now;
         let expected = line.step.tell(&mut self.oracle);
-        let reply = if line.twice { self.send_twice(&request).await? } else { self.send(&request).await };
+        let reply = match line {
+            Line { kill: Some(micros), .. } => self.send_and_kill(&request, &expected, *micros, now).await?,
+            Line { twice: true, .. } => self.send_twice(&request).await?,
+            Line { swap: true, .. } => self.send_and_swap(&request).await,
+            _ => self.send(&request).await,
+        };
         let status = reply.status.as_u16();
-        self.learn(line, &reply.json);
+        self.learn(line, &reply.json).await;
         request.answer = reply.json.clone();
         if reply.status.is_success() && matches!(request.method, Method::POST) {
             self.sent.insert(line.n, request);
@@ -122,8 +115,7 @@ impl World {
     /// What became due in this very moment is done on both sides before anybody looks.
     async fn do_due(&mut self) {
         if self.oracle.next_due().is_some_and(|due| due <= self.oracle.now) {
-            let now = jiff::Timestamp::from_millisecond(self.oracle.now).expect("an instant");
-            self.app().operator.put("/ops/v1/clock", json!({"now": now})).await.expect(200);
+            self.set_clock(self.oracle.now).await;
             let _done = self.oracle.wait(self.oracle.now);
         }
     }
@@ -144,20 +136,21 @@ impl World {
         }
     }
 
-    /// Whether the engine shows what the oracle expects, and its prices add up.
-    fn same(&self, what: &str, expected: &Json, actual: &Json) -> Result<(), Difference> {
-        explained(actual).map_err(|difference| format!("{what}: {difference}"))?;
-        covers(expected, &self.names.plain(actual)).map_err(|difference| format!("{what}{difference}"))
-    }
-
     /// Keeps the ids of what was made.
-    fn learn(&mut self, line: &Line, answer: &Json) {
+    async fn learn(&mut self, line: &Line, answer: &Json) {
+        if let Step::Product { product, .. } = &line.step {
+            let found = self.server.shop().get(&format!("/v1/products/by-external-id/{product}")).await.json;
+            self.names.learn(product, found["id"].as_str().unwrap_or("never-made"));
+        }
         let names: &[(&str, &String)] = match &line.step {
             Step::Join { member, .. } => &[("/id", member)],
             Step::Offer(new) => &[("/id", &new.offer)],
             Step::Issue { coupon, .. } => &[("/id", coupon)],
             Step::Quote { quote, .. } => &[("/id", quote)],
             Step::Place { order, fresh, .. } => &[("/id", order), ("/quote/id", fresh)],
+            Step::Prescribe { prescription, .. } => &[("/id", prescription)],
+            Step::Gift { gift, .. } => &[("/id", gift)],
+            Step::Take { redemption, coupon, .. } => &[("/id", redemption), ("/coupon", coupon)],
             _ => &[],
         };
         for (pointer, name) in names {
@@ -168,13 +161,17 @@ impl World {
         }
     }
 
-    async fn send(&self, sent: &Sent) -> Reply {
+    fn built(&self, sent: &Sent) -> reqwest::Request {
         let client = self.client(sent.operator);
         let request = client.request(sent.method.clone(), &sent.path);
         let request = if sent.body.is_null() { request } else { request.json(&sent.body) };
         let mut request = request.build().expect("a request");
         request.headers_mut().insert("idempotency-key", sent.key.parse().expect("a key"));
-        client.send_built(request).await
+        request
+    }
+
+    async fn send(&self, sent: &Sent) -> Reply {
+        self.client(sent.operator).send_built(self.built(sent)).await
     }
 
     /// The same request twice at once: one effect, and one answer or a word that it is under way.
@@ -194,6 +191,45 @@ impl World {
             }
             (false, false) => Err(format!("two equal requests: {:#} and {:#}", one.json, other.json)),
         }
+    }
+
+    /// The request while the coupon policy is swapped for one that says the same, and back.
+    async fn send_and_swap(&self, sent: &Sent) -> Reply {
+        let [one, other] = self.releases.coupon[usize::from(self.oracle.no_devices)];
+        let swap = async {
+            for number in [other, one] {
+                let (method, path, body, _) = active("coupon", number);
+                let operator = self.server.operator();
+                operator.send(operator.request(method, &path).json(&body)).await.expect(200);
+            }
+        };
+        tokio::join!(self.send(sent), swap).0
+    }
+
+    /// The request to an engine that is killed soon after, and the same once more to the one that comes after it. Who was
+    /// answered before gets that answer again.
+    async fn send_and_kill(
+        &mut self,
+        sent: &Sent,
+        expected: &Answer,
+        micros: u64,
+        now: i64,
+    ) -> Result<Reply, Difference> {
+        let (client, request) = (self.client(sent.operator).clone(), self.built(sent));
+        let first = tokio::spawn(async move { client.try_built(request).await });
+        self.server.crash_in(micros, now).await;
+        let first = first.await.expect("no panic");
+        let again = self.send(sent).await;
+        match first {
+            Ok(first) if first.status.is_success() && sent.method == Method::POST => {
+                if again.header("idempotent-replayed") != "true" || again.json != first.json {
+                    return Err(format!("a retry after a crash: {:#} after {:#}", again.json, first.json));
+                }
+            }
+            Ok(first) => self.check(expected, first.status.as_u16(), &first.json)?,
+            Err(_) => {}
+        }
+        Ok(again)
     }
 
     /// The answer to a retry is the first answer, and nothing happens.
@@ -227,140 +263,5 @@ impl World {
     /// A request whose key is surely remembered.
     fn young(&self, of: usize) -> Option<&Sent> {
         self.sent.get(&of).filter(|sent| self.oracle.now - sent.at < DAY)
-    }
-
-    fn request(&self, line: &Line) -> Sent {
-        let id = |name: &String| self.names.id(name).to_owned();
-        let post = |path: String, body: Json| (Method::POST, path, body, false);
-        let of_order = |order: &String, step: &str| post(format!("/v1/orders/{}/{step}", id(order)), Json::Null);
-        let (method, path, body, operator) = match &line.step {
-            Step::Join { member, birthday } => {
-                let body = json!({"external_id": member, "profile": {"birthday": birthday}});
-                post("/v1/members".to_owned(), body)
-            }
-            Step::Product { product, price, category, class, stock } => {
-                let product = json!({
-                    "external_id": product, "name": product, "category": category, "class": class,
-                    "list_price": cny(*price), "stock": stock,
-                });
-                post("/v1/products/import".to_owned(), json!({"products": [product]}))
-            }
-            Step::Offer(new) => (Method::POST, "/ops/v1/offers".to_owned(), new.body(), true),
-            Step::Pause { offer } => (Method::POST, format!("/ops/v1/offers/{}/pause", id(offer)), Json::Null, true),
-            Step::Resume { offer } => (Method::POST, format!("/ops/v1/offers/{}/resume", id(offer)), Json::Null, true),
-            Step::Issue { coupon, offer, member } => {
-                let body = json!({"external_id": coupon, "offer": id(offer), "member": id(member)});
-                post("/v1/coupons".to_owned(), body)
-            }
-            Step::Adjust { member, points } => {
-                let path = format!("/v1/members/{}/points/adjustments", id(member));
-                (Method::POST, path, json!({"points": points, "reason": "simulated"}), true)
-            }
-            Step::Quote { member, lines, coupon, points, delivery, .. } => {
-                let line = |(product, quantity): &(String, i64)| json!({"external_id": product, "quantity": quantity});
-                let body = json!({
-                    "member": id(member), "lines": lines.iter().map(line).collect::<Vec<_>>(),
-                    "coupon": coupon.as_ref().map(id), "points": points, "delivery_fee": cny(*delivery),
-                });
-                post("/v1/quotes".to_owned(), body)
-            }
-            Step::Place { order, quote, cash, .. } => {
-                let body = json!({"quote": id(quote), "external_id": order, "cash_on_delivery": cash});
-                post("/v1/orders".to_owned(), body)
-            }
-            Step::Pay { order, off } => {
-                let found = &self.oracle.orders[order];
-                let amount = i64::try_from(found.price.payable()).expect("fits") + off;
-                let method = if found.cash_on_delivery { "cash-on-delivery" } else { "wechat-pay" };
-                let body = json!({"reference": format!("pay-{}", line.n), "method": method, "amount": cny(amount)});
-                post(format!("/v1/orders/{}/payment", id(order)), body)
-            }
-            Step::Ship { order } => of_order(order, "shipment"),
-            Step::Deliver { order } => of_order(order, "delivery"),
-            Step::Cancel { order } => of_order(order, "cancellation"),
-            Step::Refund { order, lines, cause } => {
-                let line = |(at, quantity): &(usize, i64)| json!({"line": at, "quantity": quantity});
-                let lines = lines.as_ref().map(|lines| lines.iter().map(line).collect::<Vec<_>>());
-                post(format!("/v1/orders/{}/refunds", id(order)), json!({"cause": cause, "lines": lines}))
-            }
-            Step::Wait { millis } => {
-                let now = jiff::Timestamp::from_millisecond(self.oracle.now + millis).expect("an instant");
-                (Method::PUT, "/ops/v1/clock".to_owned(), json!({"now": now}), true)
-            }
-            Step::Again { .. } | Step::Other { .. } | Step::Restart => unreachable!("no request of its own"),
-        };
-        let (key, at) = (format!("sim-{}", line.n), self.oracle.now);
-        Sent { method, path, body, key, operator, at, answer: Json::Null }
-    }
-
-    /// Compares whatever the step was about, and whatever the oracle says has changed.
-    async fn compare_touched(&self, step: &Step, before: &Oracle) -> Result<(), Difference> {
-        let order = match step {
-            Step::Place { order, .. }
-            | Step::Pay { order, .. }
-            | Step::Ship { order }
-            | Step::Deliver { order }
-            | Step::Cancel { order }
-            | Step::Refund { order, .. } => Some(order),
-            _ => None,
-        };
-        let member = match step {
-            Step::Join { member, .. }
-            | Step::Issue { member, .. }
-            | Step::Adjust { member, .. }
-            | Step::Quote { member, .. } => Some(member),
-            _ => order.and_then(|order| self.oracle.orders.get(order)).map(|order| &order.member),
-        };
-        let waited = matches!(step, Step::Wait { .. });
-        for name in self.oracle.members.keys().filter(|name| waited || Some(*name) == member) {
-            self.compare_member(name).await?;
-        }
-        for name in self.oracle.coupons.keys() {
-            let changed = before.coupons.get(name).is_none_or(|before| before.state != self.oracle.coupons[name].state);
-            if changed {
-                self.compare_coupon(name).await?;
-            }
-        }
-        for name in self.oracle.orders.keys().filter(|_| waited) {
-            if before.orders[name].state != self.oracle.orders[name].state {
-                self.compare_order(name).await?;
-            }
-        }
-        Ok(())
-    }
-
-    async fn compare_all(&self) -> Result<(), Difference> {
-        for name in self.oracle.members.keys() {
-            self.compare_member(name).await?;
-        }
-        for name in self.oracle.orders.keys() {
-            self.compare_order(name).await?;
-        }
-        for name in self.oracle.coupons.keys() {
-            self.compare_coupon(name).await?;
-        }
-        let report = self.app().operator.post("/ops/v1/verify", Json::Null).await.json;
-        if report["sound"] != true || report["ledger"]["sum"] != 0 {
-            return Err(format!("the books do not close: {report:#}"));
-        }
-        Ok(())
-    }
-
-    async fn compare_member(&self, name: &str) -> Result<(), Difference> {
-        let path = format!("/v1/members/{}", self.names.id(name));
-        let shown = self.app().shop.get(&path).await.json;
-        self.same(name, &self.oracle.member(name), &shown)?;
-        let shown = self.app().shop.get(&format!("{path}/points")).await.json;
-        self.same(&format!("{name}'s points"), &self.oracle.points(name), &shown)
-    }
-
-    async fn compare_order(&self, name: &str) -> Result<(), Difference> {
-        let shown = self.app().shop.get(&format!("/v1/orders/{}", self.names.id(name))).await.json;
-        self.same(name, &self.oracle.order(name), &shown)
-    }
-
-    async fn compare_coupon(&self, name: &str) -> Result<(), Difference> {
-        let shown = self.app().shop.get(&format!("/v1/coupons/{}", self.names.id(name))).await.json;
-        self.same(name, &self.oracle.coupon(name), &shown)
     }
 }

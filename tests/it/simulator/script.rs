@@ -8,7 +8,16 @@ use serde_json::{Value as Json, json};
 
 use crate::{
     app::cny,
-    oracle::{Answer, Oracle, Product, coupons::Offer, orders::State, pricing::Stage, quotes::Ask, terms::Terms},
+    oracle::{
+        Answer, Oracle, Product,
+        coupons::Offer,
+        gifts::{Buys, Gift},
+        orders::State,
+        pricing::Stage,
+        quotes::Ask,
+        terms::Terms,
+        tiers::Rule,
+    },
 };
 
 /// One line of a script.
@@ -18,6 +27,12 @@ pub(crate) struct Line {
     /// Whether the request is sent twice at the same time.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub(crate) twice: bool,
+    /// Whether the coupon policy is swapped for one that says the same while the request is under way.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) swap: bool,
+    /// So many microseconds after the request was sent the engine is killed; then the request is sent again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) kill: Option<u64>,
     #[serde(flatten)]
     pub(crate) step: Step,
 }
@@ -58,8 +73,53 @@ pub(crate) enum Step {
         member: String,
         lines: Vec<(String, i64)>,
         coupon: Option<String>,
+        #[serde(default)]
+        prescription: Option<String>,
         points: i64,
         delivery: i64,
+    },
+    Prescribe {
+        prescription: String,
+        member: String,
+        items: Vec<(String, i64)>,
+    },
+    /// A pharmacist approves or rejects.
+    Decide {
+        prescription: String,
+        approve: bool,
+    },
+    /// Defines what points buy: a product, an offer's coupon, or else a service's code.
+    Gift {
+        gift: String,
+        product: Option<String>,
+        offer: Option<String>,
+        points: i64,
+    },
+    /// Adds codes to a service.
+    Codes {
+        gift: String,
+        codes: i64,
+    },
+    /// A member takes a gift; a coupon gets the name `coupon`.
+    Take {
+        redemption: String,
+        gift: String,
+        member: String,
+        coupon: String,
+    },
+    HandOver {
+        redemption: String,
+    },
+    TakeBack {
+        redemption: String,
+    },
+    /// Lets the tier rule by score answer, or the one by spend.
+    SwapTiers {
+        score: bool,
+    },
+    /// Lets a coupon policy answer that leaves devices out, or one that does not.
+    SwapCoupons {
+        no_devices: bool,
     },
     /// A quote that changed comes back as a fresh one, under the name `fresh`.
     Place {
@@ -102,6 +162,8 @@ pub(crate) enum Step {
     },
     /// Stops in order and starts again.
     Restart,
+    /// Is killed and starts again.
+    Crash,
 }
 
 /// An offer to define.
@@ -156,7 +218,6 @@ impl NewOffer {
             valid_days: self.valid_days,
             returns_on_refund: self.returns_on_refund,
             paused: false,
-            revision: 0,
             rank: String::new(),
         }
     }
@@ -170,13 +231,28 @@ impl Step {
         let offer = |name: &String| oracle.offers.contains_key(name);
         match self {
             Self::Join { .. } | Self::Product { .. } | Self::Offer(_) | Self::Wait { .. } | Self::Restart => true,
-            Self::Again { .. } | Self::Other { .. } => true,
+            Self::Again { .. } | Self::Other { .. } | Self::Crash => true,
+            Self::SwapTiers { .. } | Self::SwapCoupons { .. } => true,
+            Self::Prescribe { member: name, items, .. } => {
+                member(name) && items.iter().all(|(product, _)| oracle.products.contains_key(product))
+            }
+            Self::Decide { prescription, .. } => oracle.prescriptions.contains_key(prescription),
+            Self::Gift { product, offer: code, .. } => {
+                product.as_ref().is_none_or(|product| oracle.products.contains_key(product))
+                    && code.as_ref().is_none_or(offer)
+            }
+            Self::Codes { gift, .. } => oracle.gifts.contains_key(gift),
+            Self::Take { gift, member: name, .. } => oracle.gifts.contains_key(gift) && member(name),
+            Self::HandOver { redemption } | Self::TakeBack { redemption } => {
+                oracle.redemptions.contains_key(redemption)
+            }
             Self::Pause { offer: code } | Self::Resume { offer: code } => offer(code),
             Self::Issue { offer: code, member: name, .. } => offer(code) && member(name),
             Self::Adjust { member: name, .. } => member(name),
-            Self::Quote { member: name, lines, coupon, .. } => {
+            Self::Quote { member: name, lines, coupon, prescription, .. } => {
                 let known = coupon.as_ref().is_none_or(|coupon| oracle.coupons.contains_key(coupon));
-                member(name) && known && lines.iter().all(|(product, _)| oracle.products.contains_key(product))
+                let rx = prescription.as_ref().is_none_or(|rx| oracle.prescriptions.contains_key(rx));
+                member(name) && known && rx && lines.iter().all(|(product, _)| oracle.products.contains_key(product))
             }
             Self::Place { quote, .. } => oracle.quotes.contains_key(quote),
             Self::Pay { order: name, .. }
@@ -200,9 +276,32 @@ impl Step {
             Self::Resume { offer } => oracle.pause(offer, false),
             Self::Issue { coupon, offer, member } => oracle.issue(coupon, offer, member),
             Self::Adjust { member, points } => oracle.adjust(member, *points),
-            Self::Quote { quote, member, lines, coupon, points, delivery } => {
+            Self::Quote { quote, member, lines, coupon, prescription, points, delivery } => {
                 let (member, lines, coupon) = (member.clone(), lines.clone(), coupon.clone());
-                oracle.quote(quote, &Ask { member, lines, coupon, points: *points, delivery_fee: *delivery })
+                let (prescription, points, delivery_fee) = (prescription.clone(), *points, *delivery);
+                oracle.quote(quote, &Ask { member, lines, coupon, prescription, points, delivery_fee })
+            }
+            Self::Prescribe { prescription, member, items } => oracle.prescribe(prescription, member, items),
+            Self::Decide { prescription, approve } => oracle.decide(prescription, *approve),
+            Self::Gift { gift, product, offer, points } => {
+                let buys = match (product, offer) {
+                    (Some(product), _) => Buys::Product(product.clone()),
+                    (None, Some(offer)) => Buys::Coupon(offer.clone()),
+                    (None, None) => Buys::Code(0),
+                };
+                oracle.gift(gift, Gift { buys, points: *points })
+            }
+            Self::Codes { gift, codes } => oracle.codes(gift, *codes),
+            Self::Take { redemption, gift, member, coupon } => oracle.take_gift(redemption, gift, member, coupon),
+            Self::HandOver { redemption } => oracle.hand_over(redemption),
+            Self::TakeBack { redemption } => oracle.take_back(redemption),
+            Self::SwapTiers { score } => {
+                oracle.swap_tiers(if *score { Rule::Score } else { Rule::Spend });
+                Ok(json!({}))
+            }
+            Self::SwapCoupons { no_devices } => {
+                oracle.no_devices = *no_devices;
+                Ok(json!({}))
             }
             Self::Place { order, quote, fresh, cash } => oracle.place(order, quote, fresh, *cash),
             Self::Pay { order, off } => {
@@ -217,7 +316,7 @@ impl Step {
                 oracle.refund(order, lines, cause == "change-of-mind")
             }
             Self::Wait { millis } => oracle.wait(oracle.now + millis),
-            Self::Again { .. } | Self::Other { .. } | Self::Restart => Ok(json!({})),
+            Self::Again { .. } | Self::Other { .. } | Self::Restart | Self::Crash => Ok(json!({})),
         }
     }
 }

@@ -2,7 +2,8 @@
 
 use super::{
     drive::{Difference, World},
-    script::Line,
+    script::{Line, Step},
+    server::Kind,
 };
 
 /// Runs that a shrink may take: the last shortest script is good enough after that.
@@ -10,10 +11,10 @@ const RUNS_MAX: usize = 250;
 
 /// Replays a script on a new world; the number of lines done when it failed, and the difference.
 pub(crate) async fn replay(script: &[Line]) -> Option<(usize, Difference)> {
-    let mut world = World::start().await;
+    let kills = script.iter().any(|line| line.kill.is_some() || matches!(line.step, Step::Crash));
+    let mut world = World::start(if kills { Kind::Killed } else { Kind::Here }).await;
     for (at, line) in script.iter().enumerate() {
         if let Err(difference) = world.step(line).await {
-            world.give_up();
             return Some((at + 1, difference));
         }
     }

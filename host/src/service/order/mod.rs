@@ -138,11 +138,11 @@ fn give_stock_back(tx: &mut Tx<'_>, order: &Order, items: &[(u16, u32)]) -> Resu
     Ok(())
 }
 
-/// When the points of an order become spendable: so many days after it was delivered and paid.
+/// When the points of an order become spendable: so many days after it was delivered, and not before it was paid (R3).
 fn activates_at(order: &Order) -> Option<Timestamp> {
     let (earning, payment, delivered) = (order.earning.as_ref()?, order.payment.as_ref()?, order.delivered_at?);
     let wait = SignedDuration::from_hours(24 * i64::from(earning.pending_days));
-    delivered.max(payment.at).checked_add(wait).ok()
+    Some(delivered.checked_add(wait).ok()?.max(payment.at))
 }
 
 /// The lot that an order's points lie in once they are spendable.
