@@ -136,7 +136,7 @@ async fn replay(server: &Running, history: History, secret: &str, vendors: &Vend
         reprice(&shop, &tasks, &mut prices).await?;
         let follow_up = if swapped.is_none() && tick >= half {
             let before = shop.members_by_tier().await?;
-            shop.swaps(now, before.clone());
+            shop.keep_tiers(now, before.clone());
             let (done, swap) = tokio::join!(do_all(&shop, tasks, tick, now), operator.swap());
             swapped = Some((before, swap?));
             done

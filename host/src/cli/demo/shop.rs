@@ -127,7 +127,7 @@ impl Shop {
     }
 
     /// Keeps who holds which tier now, beside the same counted from what they spent.
-    pub(super) fn swaps(&self, at: Timestamp, held: BTreeMap<String, u64>) {
+    pub(super) fn keep_tiers(&self, at: Timestamp, held: BTreeMap<String, u64>) {
         let mut tally = self.tally();
         let spent = tally.joined.keys().map(|member| tally.spent.get(member).copied().unwrap_or(0));
         let counted = recount::spend_tiers(spent);
@@ -338,12 +338,11 @@ impl Shop {
         let goods = minor(&price["payable"]) - minor(&price["delivery_payable"]);
         let birthday = self.history.members[member].birthday.month() == now.to_zoned(self.zone.clone()).month();
         let mut tally = self.tally();
-        let composite = tally.swap.is_some();
         // What the swap meets between quote and payment earns by either rule.
         if tally.swap.as_ref().is_some_and(|swap| swap.at == now) {
             return;
         }
-        let multiple = recount::multiple(tier, composite, birthday);
+        let multiple = recount::multiple(tier, tally.swap.is_some(), birthday);
         tally.awarded += earned;
         tally.due += goods / 100 * multiple;
         tally.multiplied += i64::from(multiple > 1);

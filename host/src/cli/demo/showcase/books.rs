@@ -61,8 +61,11 @@ async fn odd_payments(stage: &Stage<'_>) -> anyhow::Result<[i64; 2]> {
 
 /// R16: the files of all days, from the year's first to the last one, sum to what the demo paid and got back.
 async fn reconciled(stage: &Stage<'_>, shop: &Shop, [mismatched, late]: [i64; 2]) -> anyhow::Result<Row> {
-    let tally = shop.tally().clone();
-    let begun = tally.joined.values().min().context("somebody joined")?.to_zoned(stage.zone.clone()).date();
+    let (begun, paid, refunded) = {
+        let tally = shop.tally();
+        (tally.joined.values().min().copied(), tally.paid, tally.refunded)
+    };
+    let begun = begun.context("somebody joined")?.to_zoned(stage.zone.clone()).date();
     let days: Vec<_> = begun.series(jiff::Span::new().days(1)).take_while(|day| *day <= stage.now().date()).collect();
     let files = each(&days, async |day| stage.operator.text(&format!("/ops/v1/reconciliation/{day}")).await).await?;
     let mut sums: BTreeMap<&str, i64> = BTreeMap::new();
@@ -77,8 +80,8 @@ async fn reconciled(stage: &Stage<'_>, shop: &Shop, [mismatched, late]: [i64; 2]
     let own = *stage.sums();
     Ok(Row::new("R16", "payments, and every day's file")
         .told("days", count(&days))
-        .agrees("paid in fen", of("payment"), tally.paid + own.paid)
-        .agrees("paid back in fen", -of("refund"), tally.refunded + own.refunded)
+        .agrees("paid in fen", of("payment"), paid + own.paid)
+        .agrees("paid back in fen", -of("refund"), refunded + own.refunded)
         .agrees("late in fen", of("late-payment"), own.late)
         .told("refused for another amount", mismatched)
         .told("late, refunds due", late))

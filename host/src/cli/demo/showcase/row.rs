@@ -88,3 +88,21 @@ impl Figure {
         json!({ "server": self.server, "again": self.again })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_row_is_sound_if_something_was_counted_again_and_is_the_same() {
+        let row = || Row::new("R12", "a row").told("seen", 3);
+        for (row, sound) in [
+            (row(), false),
+            (row().agrees("one", 1, 1), true),
+            (row().agrees("one", 1, 1).agrees("other", 2, 1), false),
+        ] {
+            assert_eq!((row.is_sound(), &row.json()["agrees"]), (sound, &Json::from(sound)));
+        }
+        assert!(row().place() > Row::new("R2", "before").place(), "by number, not by letter");
+    }
+}

@@ -70,7 +70,7 @@ pub(super) struct Sums {
 pub(super) struct Stage<'a> {
     pub(super) shop: &'a Client,
     pub(super) operator: &'a Client,
-    clock: &'a Operator,
+    lead: &'a Operator,
     /// Approves what the operator drafts.
     pub(super) second: Client,
     /// The shop's id.
@@ -96,7 +96,7 @@ impl<'a> Stage<'a> {
         let stage = Self {
             shop: &shop.client,
             operator: &operator.client,
-            clock: operator,
+            lead: operator,
             second: operator.second_person().await?,
             partner: text(&partner["id"])?,
             zone,
@@ -131,7 +131,7 @@ impl<'a> Stage<'a> {
     /// The same up to a local time.
     pub(super) async fn until(&self, then: DateTime) -> anyhow::Result<()> {
         let then = then.to_zoned(self.zone.clone())?.timestamp();
-        self.clock.clock(then).await?;
+        self.lead.clock(then).await?;
         *self.now.lock().unwrap_or_else(PoisonError::into_inner) = then;
         Ok(())
     }
@@ -167,6 +167,11 @@ impl<'a> Stage<'a> {
             Ok(Guest { id: text(&member["id"])?, name: name.clone() })
         })
         .await
+    }
+
+    /// Makes a module live in a slot.
+    pub(super) async fn release(&self, slot: &str, module: &str, release: Json) -> anyhow::Result<()> {
+        self.lead.release(slot, module, release).await.map(drop)
     }
 
     /// Defines an offer and has it approved; its id.

@@ -9,18 +9,19 @@ use super::{
 };
 
 pub(super) async fn rows(stage: &Stage<'_>, shop: &Shop) -> anyhow::Result<Vec<Row>> {
-    let tally = shop.tally().clone();
-    Ok(vec![welcome(stage, shop, &tally).await?, spend_tiers(&tally), stacking(&tally), points(&tally)])
+    let welcome = welcome(stage, shop).await?;
+    let tally = shop.tally();
+    Ok(vec![welcome, spend_tiers(&tally), stacking(&tally), points(&tally)])
 }
 
 /// B2: every member got the welcome coupon once, and used it as often as their orders say.
-async fn welcome(stage: &Stage<'_>, shop: &Shop, tally: &Tally) -> anyhow::Result<Row> {
+async fn welcome(stage: &Stage<'_>, shop: &Shop) -> anyhow::Result<Row> {
     let had = each(&stage.guests, async |guest| {
         let mut states: BTreeMap<String, i64> = BTreeMap::new();
         for coupon in stage.coupons(guest, &shop.welcome).await? {
             *states.entry(coupon["state"].as_str().unwrap_or_default().to_owned()).or_default() += 1;
         }
-        let used = tally.coupons.get(&(guest.id.clone(), "welcome-990".to_owned())).copied().unwrap_or(0);
+        let used = shop.tally().coupons.get(&(guest.id.clone(), "welcome-990".to_owned())).copied().unwrap_or(0);
         Ok((states, used))
     })
     .await?;
@@ -31,7 +32,8 @@ async fn welcome(stage: &Stage<'_>, shop: &Shop, tally: &Tally) -> anyhow::Resul
         .told("expired", of("expired")))
 }
 
-/// C1: who held which tier when the rule was swapped, counted again from what they had paid by then.
+/// C1: who held which tier when the rule was swapped, counted again from what they had paid by then; and how often the
+/// birthday gift of `deploy/tiers-c1.json` was used.
 fn spend_tiers(tally: &Tally) -> Row {
     let mut row = Row::new("C1", "tiers by spend at half-year");
     let Some(swap) = &tally.swap else { return row };
@@ -39,7 +41,9 @@ fn spend_tiers(tally: &Tally) -> Row {
         let held = swap.held.get(tier).copied().unwrap_or(0);
         row = row.agrees(tier, i64::try_from(held).unwrap_or(-1), i64::try_from(*members).unwrap_or(-2));
     }
-    row
+    let boxes: i64 =
+        tally.coupons.iter().filter(|((_, offer), _)| offer == "silver-birthday-pill-box").map(|(_, used)| used).sum();
+    row.told("birthday pill boxes in the year", boxes)
 }
 
 /// R2: what was taken off adds up in every order, and no order used two coupons.
