@@ -68,7 +68,7 @@ impl Cash {
     }
 }
 
-/// Placed → shipped → delivered → paid: points, tier and hold move at the payment, and the points wait from then.
+/// Placed → shipped → delivered → paid: points, tier and hold move at the payment, and the points wait from the delivery on.
 #[tokio::test]
 async fn d6_cash_on_delivery_is_paid_last() {
     let Cash { app, member, coupon, order } = Cash::start().await;
@@ -83,8 +83,8 @@ async fn d6_cash_on_delivery_is_paid_last() {
     assert_eq!((&paid["state"], &paid["hold_until"]), (&json!("delivered"), &Json::Null));
     assert_eq!(paid["earning"]["points"], 195);
     assert_eq!((coupon_state(&app, &coupon).await.as_str(), app.points(&member).await), ("redeemed", [195, 0, 0]));
-    app.wait(SignedDuration::from_hours(7 * 24 - 1)).await;
-    assert_eq!(app.points(&member).await, [195, 0, 0], "seven days from the payment");
+    app.wait(SignedDuration::from_hours(6 * 24 - 1)).await;
+    assert_eq!(app.points(&member).await, [195, 0, 0], "seven days from the delivery, a day before the payment (R3)");
     app.wait(SignedDuration::from_hours(1)).await;
     assert_eq!(app.points(&member).await, [0, 195, 0]);
     let refunds = format!("/v1/orders/{}/refunds", text(&order["id"]));
