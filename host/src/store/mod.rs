@@ -10,6 +10,7 @@
 //!
 //! Nothing here knows what the rows mean. Only here is sled named.
 
+mod command;
 mod compact;
 mod error;
 mod export;
@@ -36,6 +37,12 @@ use std::{path::Path, sync::Arc};
 use jiff::Timestamp;
 
 pub use self::sled::wait_until_released;
+use self::{
+    command::Closure,
+    model::Model,
+    sled::{Disk, Space},
+    writer::Handle,
+};
 pub use self::{
     compact::{CompactError, Compacted, compact},
     error::{OpenError, StoreError},
@@ -45,11 +52,6 @@ pub use self::{
     stats::{GROUP_SIZE_BOUNDS, StoreStats},
     table::{KEY_BYTES_MAX, Row, SCAN_ROWS_DEFAULT, SCAN_ROWS_MAX, Scan, Seq, Table},
     tx::{Tx, WRITES_MAX},
-};
-use self::{
-    model::Model,
-    sled::{Disk, Space},
-    writer::Handle,
 };
 
 /// Something beside the store that transactions refer to: it must be on disk no later than they are.
@@ -134,8 +136,8 @@ impl Store {
         E: From<StoreError> + Send + 'static,
     {
         match &self.backend {
-            Backend::Sled(handle) => handle.run(Some(at), f).await,
-            Backend::Model(model) => model.run(Some(at), &f),
+            Backend::Sled(handle) => handle.run(Closure::new(Some(at), f)).await,
+            Backend::Model(model) => model.answer(Closure::new(Some(at), f)),
         }
     }
 
@@ -152,8 +154,8 @@ impl Store {
         E: From<StoreError> + Send + 'static,
     {
         match &self.backend {
-            Backend::Sled(handle) => handle.read(f).await,
-            Backend::Model(model) => model.run(None, &f),
+            Backend::Sled(handle) => handle.read(Closure::new(None, f)).await,
+            Backend::Model(model) => model.answer(Closure::new(None, f)),
         }
     }
 
@@ -170,8 +172,8 @@ impl Store {
         E: From<StoreError> + Send + 'static,
     {
         match &self.backend {
-            Backend::Sled(handle) => handle.peek(f).await,
-            Backend::Model(model) => model.run(None, &f),
+            Backend::Sled(handle) => handle.peek(Closure::new(None, f)).await,
+            Backend::Model(model) => model.answer(Closure::new(None, f)),
         }
     }
 

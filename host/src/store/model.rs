@@ -10,15 +10,15 @@ use std::{
     sync::{Mutex, MutexGuard, PoisonError},
 };
 
-use jiff::Timestamp;
 use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
 
 use super::{
+    command::{Closure, Command, Ran},
     error::StoreError,
     overlay::{Base, Bytes, Pair, Pairs},
     stats::{Counters, StoreStats, add, count},
     table::{Range, Seq},
-    tx::{Ran, Tx, Want, attempt},
+    tx::{Tx, Want},
 };
 
 /// After so many runs of one closure no more misses and conflicts are made up.
@@ -47,34 +47,40 @@ impl Model {
         Self { state: Mutex::new(state), counters: Counters::default() }
     }
 
-    /// Runs `f` until it answers and commits what it wrote; `at` is `None` for a read.
-    pub(super) fn run<T, E, F>(&self, at: Option<Timestamp>, f: &F) -> Result<T, E>
+    /// Runs a closure until it answers; its answer.
+    pub(super) fn answer<T, E, F>(&self, mut closure: Closure<T, E, F>) -> Result<T, E>
     where
-        F: Fn(&mut Tx<'_>) -> Result<T, E>,
+        Closure<T, E, F>: Command,
         E: From<StoreError>,
     {
+        self.run(&mut closure);
+        closure.into_answer()
+    }
+
+    /// Runs a command until it answers, and commits what it wrote.
+    fn run(&self, command: &mut dyn Command) {
+        let at = command.at();
         let mut loaded = HashSet::new();
         let mut complete_runs = 0;
         for run in 0.. {
             let mut state = self.lock();
             let State { rows, seq, rng, closed } = &mut *state;
             if *closed {
-                return Err(StoreError::Closed.into());
+                return command.refuse(StoreError::Closed);
             }
             let unkind = run < UNKIND_RUNS_MAX;
             let conflict = unkind && rng.random_bool(CONFLICT_CHANCE);
             let base = Unkind { rows, loaded: &loaded, rng: unkind.then(|| RefCell::new(&mut *rng)) };
             let seen = if at.is_some() { seq.next() } else { *seq };
-            let tx = Tx::new(&base, None, seen, at.unwrap_or(Timestamp::MIN), at.is_some());
-            match attempt(f, tx) {
+            let tx = Tx::new(&base, None, seen, at);
+            match command.run(tx) {
                 Ran::Missed(wants) => loaded.extend(wants),
-                Ran::Answered(..) if complete_runs + 1 < RUNS_MIN => complete_runs += 1,
-                Ran::Answered(..) if conflict => loaded.clear(),
-                Ran::Answered(answer, mut writes) => {
+                Ran::Answered(_) if complete_runs + 1 < RUNS_MIN => complete_runs += 1,
+                Ran::Answered(_) if conflict => loaded.clear(),
+                Ran::Answered(mut writes) => {
                     count(&self.counters.groups);
                     if writes.is_empty() {
-                        count(&self.counters.without_writes);
-                        return answer;
+                        return count(&self.counters.without_writes);
                     }
                     *seq = seen;
                     count(&self.counters.commits);
@@ -85,11 +91,10 @@ impl Model {
                             None => rows.remove(&key),
                         };
                     }
-                    return answer;
+                    return;
                 }
             }
         }
-        unreachable!("the loop above has no end")
     }
 
     /// Everything there is, and the commit it is of.
@@ -145,6 +150,8 @@ impl Base for Unkind<'_> {
 
 #[cfg(test)]
 mod tests {
+    use jiff::Timestamp;
+
     use super::*;
     use crate::store::table::Table;
 
@@ -155,7 +162,8 @@ mod tests {
     fn no_chunk_outlives_its_row() {
         let model = Model::new(3);
         let stored = |length: usize| {
-            model.run(Some(Timestamp::UNIX_EPOCH), &|tx: &mut Tx<'_>| tx.put(&TEXTS, &1, &"x".repeat(length)))?;
+            let put = move |tx: &mut Tx<'_>| tx.put(&TEXTS, &1, &"x".repeat(length));
+            model.answer(Closure::new(Some(Timestamp::UNIX_EPOCH), put))?;
             Ok::<_, StoreError>(model.lock().rows.len())
         };
         assert_eq!(stored(4_000).unwrap(), 1);
@@ -163,7 +171,8 @@ mod tests {
         assert_eq!(stored(9_000).unwrap(), 3);
         assert_eq!(stored(10).unwrap(), 1);
         assert_eq!(stored(50_000).unwrap(), 13);
-        model.run(Some(Timestamp::UNIX_EPOCH), &|tx: &mut Tx<'_>| tx.delete(&TEXTS, &1)).unwrap();
+        let delete = |tx: &mut Tx<'_>| tx.delete(&TEXTS, &1);
+        model.answer(Closure::<_, StoreError, _>::new(Some(Timestamp::UNIX_EPOCH), delete)).unwrap();
         assert_eq!(model.lock().rows.len(), 0);
     }
 }

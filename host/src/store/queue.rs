@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{error::StoreError, writer::Command};
+use super::{command::Command, error::StoreError};
 
 /// How long the writer waits for the clients of the last group to come back. A group shares one sync, so some tens of
 /// microseconds spent here save milliseconds there; a lone client is never waited for.

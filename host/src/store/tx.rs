@@ -1,10 +1,6 @@
 //! One run of a closure: what it reads, and the writes that it leaves behind.
 
-use std::{
-    any::Any,
-    panic::{AssertUnwindSafe, catch_unwind},
-    sync::Arc,
-};
+use std::{any::Any, sync::Arc};
 
 use jiff::Timestamp;
 
@@ -45,9 +41,11 @@ pub(super) enum Want {
 }
 
 impl<'a> Tx<'a> {
-    pub(super) fn new(base: &'a dyn Base, group: Option<&'a Layer>, seq: Seq, at: Timestamp, writable: bool) -> Self {
+    /// `at` is `None` for a read.
+    pub(super) fn new(base: &'a dyn Base, group: Option<&'a Layer>, seq: Seq, at: Option<Timestamp>) -> Self {
         let own = Layer::default();
         let (key, value) = (Vec::with_capacity(64), Vec::new());
+        let (writable, at) = (at.is_some(), at.unwrap_or(Timestamp::MIN));
         Self { base, group, own, seq, at, writable, misses: Vec::new(), refused: None, key, value }
     }
 
@@ -251,6 +249,19 @@ impl<'a> Tx<'a> {
         Err(StoreError::TooManyWrites { table: table.name(), max: WRITES_MAX })
     }
 
+    /// Ends a run whose closure answered, well or with an error, or panicked.
+    pub(super) fn end(self, answered: Result<bool, &Box<dyn Any + Send>>) -> End {
+        if !self.misses.is_empty() {
+            return End::Missed(self.misses);
+        }
+        match (answered, self.refused) {
+            (Err(panic), _) => End::Refused(StoreError::Panicked { message: message_of(panic.as_ref()) }),
+            (Ok(_), Some(refused)) => End::Refused(refused),
+            (Ok(true), None) => End::Kept(self.own),
+            (Ok(false), None) => End::Kept(Layer::default()),
+        }
+    }
+
     /// A write that failed fails the transaction: otherwise a closure that overlooks it commits half of what it meant.
     fn remember(&mut self, write: Result<(), StoreError>) -> Result<(), StoreError> {
         if let Err(error) = &write
@@ -263,31 +274,14 @@ impl<'a> Tx<'a> {
     }
 }
 
-/// How one run of a closure ended.
-pub(super) enum Ran<T, E> {
+/// How a transaction ended.
+pub(super) enum End {
     /// These have to be loaded before the closure is run again, whatever it answered.
     Missed(Vec<Want>),
-    /// The answer, with the writes to keep (none, if the answer is an error).
-    Answered(Result<T, E>, Layer),
-}
-
-/// Runs `f` once. A panic and a broken limit are errors.
-pub(super) fn attempt<T, E, F>(f: &F, mut tx: Tx<'_>) -> Ran<T, E>
-where
-    F: Fn(&mut Tx<'_>) -> Result<T, E>,
-    E: From<StoreError>,
-{
-    let run = catch_unwind(AssertUnwindSafe(|| f(&mut tx)));
-    if !tx.misses.is_empty() {
-        return Ran::Missed(tx.misses);
-    }
-    let answer = match (run, tx.refused) {
-        (Err(panic), _) => Err(StoreError::Panicked { message: message_of(panic.as_ref()) }.into()),
-        (Ok(_), Some(refused)) => Err(refused.into()),
-        (Ok(answer), None) => answer,
-    };
-    let writes = if answer.is_ok() { tx.own } else { Layer::default() };
-    Ran::Answered(answer, writes)
+    /// It failed, whatever it answered.
+    Refused(StoreError),
+    /// The answer counts, and these writes with it: none, if the answer is an error.
+    Kept(Layer),
 }
 
 /// What a panic says.

@@ -1,7 +1,8 @@
 //! The one writer: groups of commands, one batch, one data sync, then all answers.
 //!
-//! Callers queue closures. The writer takes a group, runs each closure over the group's writes so far, applies the
-//! sum in one batch, syncs it, and only then answers all of them. Reads run beside it on the caller's thread: they are
+//! Callers queue closures. The writer takes a group, runs each closure over the group's writes so far, and applies the
+//! sum in one batch. The syncer brings it to the disk and only then answers all of them; meanwhile the writer is at the
+//! next group. Reads run beside it on the caller's thread: they are
 //! kept only if no batch was applied meanwhile, and answered only when what they saw is durable.
 
 use std::{
@@ -17,12 +18,12 @@ use std::{
     time::Instant,
 };
 
-use jiff::Timestamp;
 use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
-use tokio::sync::{oneshot, watch};
+use tokio::sync::watch;
 
 use super::{
     Barrier, SledOptions,
+    command::{Closure, Command, Ran},
     error::StoreError,
     export::{Kept, Limits, Tap, put_write},
     overlay::{Base as _, Bytes, Layer, Pair},
@@ -30,69 +31,11 @@ use super::{
     sled::{Disk, Space},
     stats::{Counters, StoreStats, add, count},
     table::{Range, Seq},
-    tx::{Ran, Tx, WRITES_MAX, attempt, message_of},
+    tx::{Tx, WRITES_MAX, message_of},
 };
 
 /// A read that finds a batch being applied so often is handed to the writer.
 const READ_ATTEMPTS_MAX: usize = 4;
-
-/// A closure that waits for its turn.
-pub(super) trait Command: Send {
-    /// Runs the closure, keeps its answer, returns its writes.
-    fn run(&mut self, tx: Tx<'_>) -> Layer;
-    fn at(&self) -> Timestamp;
-    fn writable(&self) -> bool;
-    /// Replaces the answer.
-    fn refuse(&mut self, error: StoreError);
-    /// Hands the answer to the caller, if it still waits.
-    fn answer(self: Box<Self>);
-}
-
-struct Waiting<T, E, F> {
-    f: F,
-    at: Option<Timestamp>,
-    answer: Option<Result<T, E>>,
-    caller: oneshot::Sender<Result<T, E>>,
-}
-
-impl<T, E, F> Command for Waiting<T, E, F>
-where
-    F: Fn(&mut Tx<'_>) -> Result<T, E> + Send + 'static,
-    T: Send + 'static,
-    E: From<StoreError> + Send + 'static,
-{
-    fn run(&mut self, tx: Tx<'_>) -> Layer {
-        match attempt(&self.f, tx) {
-            Ran::Answered(answer, writes) => {
-                self.answer = Some(answer);
-                writes
-            }
-            Ran::Missed(_) => {
-                self.refuse(StoreError::Missing);
-                Layer::default()
-            }
-        }
-    }
-
-    fn at(&self) -> Timestamp {
-        self.at.unwrap_or(Timestamp::MIN)
-    }
-
-    fn writable(&self) -> bool {
-        self.at.is_some()
-    }
-
-    fn refuse(&mut self, error: StoreError) {
-        self.answer = Some(Err(error.into()));
-    }
-
-    fn answer(self: Box<Self>) {
-        if let Some(answer) = self.answer {
-            // An error means that the caller no longer waits: the transaction stands all the same.
-            let _ = self.caller.send(answer);
-        }
-    }
-}
 
 /// What callers and the writer share.
 struct Shared {
@@ -121,9 +64,13 @@ struct Durable {
 
 impl Shared {
     fn usable(&self) -> Result<(), StoreError> {
+        self.sound()?;
+        if self.queue.is_closed() { Err(StoreError::Closed) } else { Ok(()) }
+    }
+
+    fn sound(&self) -> Result<(), StoreError> {
         match self.poison.get() {
             Some(reason) => Err(StoreError::Poisoned { reason: Arc::clone(reason) }),
-            None if self.queue.is_closed() => Err(StoreError::Closed),
             None => Ok(()),
         }
     }
@@ -146,10 +93,10 @@ impl Shared {
     }
 }
 
-/// The sled backend: the shared state and the writer's thread, which ends with the last handle.
+/// The sled backend: the shared state, and the threads of the writer and the syncer, which end with the last handle.
 pub(super) struct Handle {
     shared: Arc<Shared>,
-    thread: Mutex<Option<JoinHandle<()>>>,
+    threads: Mutex<Vec<JoinHandle<()>>>,
 }
 
 impl Handle {
@@ -183,49 +130,51 @@ impl Handle {
             rerun: options.rerun.clamp(0.0, 1.0),
             rng: StdRng::seed_from_u64(0),
         };
-        let thread = thread::Builder::new().name("store-writer".into()).spawn(move || writer.run())?;
-        Ok(Self { shared, thread: Mutex::new(Some(thread)) })
+        let syncer = Syncer { shared: Arc::clone(&shared), durable: 0 };
+        // No room in between: the writer hands a group over when the one before is on disk, and gathers meanwhile.
+        let (applied, to_sync) = sync_channel(0);
+        let writer = thread::Builder::new().name("store-writer".into()).spawn(move || writer.run(&applied))?;
+        let syncer = thread::Builder::new().name("store-syncer".into()).spawn(move || syncer.run(&to_sync))?;
+        Ok(Self { shared, threads: Mutex::new(vec![writer, syncer]) })
     }
 
-    /// Queues `f` and waits for its answer; `at` is `None` for a read.
-    pub(super) async fn run<T, E, F>(&self, at: Option<Timestamp>, f: F) -> Result<T, E>
+    /// Queues a closure and waits for its answer.
+    pub(super) async fn run<T, E, F>(&self, mut closure: Closure<T, E, F>) -> Result<T, E>
     where
-        F: Fn(&mut Tx<'_>) -> Result<T, E> + Send + 'static,
-        T: Send + 'static,
-        E: From<StoreError> + Send + 'static,
+        Closure<T, E, F>: Command + 'static,
+        E: From<StoreError>,
     {
-        self.shared.usable()?;
-        let (caller, answer) = oneshot::channel();
-        if let Err(refused) = self.shared.queue.push(Box::new(Waiting { f, at, answer: None, caller })) {
-            count(&self.shared.counters.refused);
-            return Err(refused.into());
-        }
+        let answer = closure.call();
+        self.push(Box::new(closure))?;
         match answer.await {
             Ok(answer) => answer,
             Err(_) => Err(self.shared.usable().err().unwrap_or(StoreError::Closed).into()),
         }
     }
 
+    fn push(&self, command: Box<dyn Command>) -> Result<(), StoreError> {
+        self.shared.usable()?;
+        self.shared.queue.push(command).inspect_err(|_| count(&self.shared.counters.refused))
+    }
+
     /// Reads beside the writer, or through it if commits keep coming in between.
-    pub(super) async fn read<T, E, F>(&self, f: F) -> Result<T, E>
+    pub(super) async fn read<T, E, F>(&self, closure: Closure<T, E, F>) -> Result<T, E>
     where
-        F: Fn(&mut Tx<'_>) -> Result<T, E> + Send + 'static,
-        T: Send + 'static,
-        E: From<StoreError> + Send + 'static,
+        Closure<T, E, F>: Command + 'static,
+        E: From<StoreError>,
     {
-        let (epoch, answer) = self.look(f).await?;
+        let (epoch, answer) = self.look(closure).await?;
         self.shared.durable_at(epoch).await?;
         answer
     }
 
     /// The same without waiting for what was read to be durable.
-    pub(super) async fn peek<T, E, F>(&self, f: F) -> Result<T, E>
+    pub(super) async fn peek<T, E, F>(&self, closure: Closure<T, E, F>) -> Result<T, E>
     where
-        F: Fn(&mut Tx<'_>) -> Result<T, E> + Send + 'static,
-        T: Send + 'static,
-        E: From<StoreError> + Send + 'static,
+        Closure<T, E, F>: Command + 'static,
+        E: From<StoreError>,
     {
-        self.look(f).await?.1
+        self.look(closure).await?.1
     }
 
     /// Waits until everything that was applied before this call is on disk.
@@ -234,40 +183,42 @@ impl Handle {
     }
 
     /// What a read answers, and the epoch that must be on disk before anybody hears of it.
-    async fn look<T, E, F>(&self, f: F) -> Result<(u64, Result<T, E>), E>
+    async fn look<T, E, F>(&self, mut closure: Closure<T, E, F>) -> Result<(u64, Result<T, E>), E>
     where
-        F: Fn(&mut Tx<'_>) -> Result<T, E> + Send + 'static,
-        T: Send + 'static,
-        E: From<StoreError> + Send + 'static,
+        Closure<T, E, F>: Command + 'static,
+        E: From<StoreError>,
     {
+        match self.look_beside(&mut closure).await? {
+            Some(epoch) => Ok((epoch, closure.into_answer())),
+            // What the writer answers is durable already.
+            None => Ok((0, self.run(closure).await)),
+        }
+    }
+
+    /// Runs a read beside the writer, a few times if need be; the epoch it saw, if it saw one alone.
+    async fn look_beside(&self, command: &mut dyn Command) -> Result<Option<u64>, StoreError> {
         for _ in 0..READ_ATTEMPTS_MAX {
             self.shared.usable()?;
-            if let Some(read) = self.try_read(&f) {
+            if let Some(epoch) = self.try_read(command) {
                 count(&self.shared.counters.reads);
-                return Ok(read);
+                return Ok(Some(epoch));
             }
             count(&self.shared.counters.read_retries);
             tokio::task::yield_now().await;
         }
         count(&self.shared.counters.read_fallbacks);
-        // What the writer answers is durable already.
-        Ok((0, self.run(None, f).await))
+        Ok(None)
     }
 
     /// Runs a read; `None` if a batch was applied meanwhile, so that the answer may mix two states.
-    fn try_read<T, E, F>(&self, f: &F) -> Option<(u64, Result<T, E>)>
-    where
-        F: Fn(&mut Tx<'_>) -> Result<T, E>,
-        E: From<StoreError>,
-    {
+    fn try_read(&self, command: &mut dyn Command) -> Option<u64> {
         let epoch = self.shared.epoch.load(SeqCst);
         if epoch % 2 == 1 {
             return None;
         }
         let seq = Seq::new(self.shared.seq.load(SeqCst));
-        let tx = Tx::new(&self.shared.disk, None, seq, Timestamp::MIN, false);
-        let Ran::Answered(answer, _) = attempt(f, tx) else { return None };
-        (self.shared.epoch.load(SeqCst) == epoch).then_some((epoch, answer))
+        let Ran::Answered(_) = command.run(Tx::new(&self.shared.disk, None, seq, None)) else { return None };
+        (self.shared.epoch.load(SeqCst) == epoch).then_some(epoch)
     }
 
     /// Accepts nothing more, lets the writer finish what waits, and syncs.
@@ -313,21 +264,14 @@ impl Handle {
 
     /// Takes the oldest of what was kept.
     pub(super) fn drain_tap(&self) -> Result<(Kept, Seq), StoreError> {
-        self.sound()?;
+        self.shared.sound()?;
         self.tap().as_mut().ok_or(StoreError::Closed)?.take()
     }
 
     /// Keeps nothing more; what was kept goes to the caller.
     pub(super) fn end_tap(&self) -> Result<Tap, StoreError> {
-        self.sound()?;
+        self.shared.sound()?;
         self.tap().take().ok_or(StoreError::Closed)
-    }
-
-    fn sound(&self) -> Result<(), StoreError> {
-        match self.shared.poison.get() {
-            Some(reason) => Err(StoreError::Poisoned { reason: Arc::clone(reason) }),
-            None => Ok(()),
-        }
     }
 
     /// An export that is given up keeps nothing.
@@ -355,12 +299,13 @@ impl Drop for Handle {
     /// Waits for the writer, so that the directory is free again when this returns.
     fn drop(&mut self) {
         self.shared.queue.close();
-        let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
-        if let Some(thread) = thread
-            && thread.thread().id() != thread::current().id()
-        {
-            // The writer catches every panic and reports it as poison.
-            let _ = thread.join();
+        let threads = std::mem::take(&mut *self.threads.lock().unwrap_or_else(PoisonError::into_inner));
+        // The last handle may go with a command, on the syncer's own thread: then nobody can wait.
+        if threads.iter().all(|thread| thread.thread().id() != thread::current().id()) {
+            for thread in threads {
+                // Every panic was caught, and reported as poison.
+                let _ = thread.join();
+            }
         }
     }
 }
@@ -380,23 +325,20 @@ struct Writer {
 }
 
 impl Writer {
-    fn run(mut self) {
+    /// Takes group after group until the queue is closed and empty; what was applied goes on to `applied`.
+    fn run(mut self, applied: &SyncSender<Applied>) {
         let mut group = Vec::new();
         let mut expected = 1;
         while self.shared.queue.take(expected, &mut group) {
             expected = group.len();
             self.shared.counters.group(group.len());
             self.serve(&mut group);
-            for command in group.drain(..) {
-                command.answer();
+            let next = Applied { group: std::mem::take(&mut group), epoch: self.epoch };
+            if applied.send(next).is_err() {
+                // Whoever waits is told by the channel that is dropped.
+                self.shared.poison("the thread that syncs is gone");
             }
         }
-        if self.shared.poison.get().is_none()
-            && let Err(error) = self.shared.disk.sync()
-        {
-            self.shared.poison(&format!("the last data sync failed: {error}"));
-        }
-        self.shared.durable.send_modify(|durable| durable.ended = true);
     }
 
     /// Commits a group, or refuses all of it.
@@ -415,14 +357,13 @@ impl Writer {
         }
     }
 
-    /// Runs and applies a group; when this returns, it is durable.
+    /// Runs and applies a group.
     fn commit(&mut self, group: &mut [Box<dyn Command>]) -> Result<(), String> {
         if let Some(barriers) = &mut self.barriers
-            && group.iter().any(|command| command.writable())
+            && group.iter().any(|command| command.at().is_some())
         {
             barriers.begin()?;
         }
-        let epoch = self.epoch;
         for command in group {
             let writes = self.run_one(command.as_mut());
             if writes.is_empty() {
@@ -441,35 +382,27 @@ impl Writer {
         if !self.group.is_empty() {
             self.apply()?;
         }
-        self.finish_barriers()?;
-        if self.epoch == epoch {
-            return Ok(());
-        }
-        let begun = Instant::now();
-        self.shared.disk.sync().map_err(|error| format!("a data sync failed: {error}"))?;
-        self.shared.counters.synced(begun.elapsed());
-        self.shared.durable.send_modify(|durable| durable.epoch = self.epoch);
-        Ok(())
+        self.finish_barriers()
     }
 
     /// Runs one closure over what the group wrote so far; now and then twice, to prove that it can be.
     fn run_one(&mut self, command: &mut dyn Command) -> Layer {
-        let seq = if command.writable() { self.seq.next() } else { self.seq };
-        let tx = || Tx::new(&self.shared.disk, Some(&self.group), seq, command.at(), command.writable());
+        let at = command.at();
+        let seq = if at.is_some() { self.seq.next() } else { self.seq };
         if self.rerun > 0.0 && self.rng.random_bool(self.rerun) {
-            let tx = tx();
-            command.run(tx);
+            command.run(Tx::new(&self.shared.disk, Some(&self.group), seq, at));
         }
-        let tx = Tx::new(&self.shared.disk, Some(&self.group), seq, command.at(), command.writable());
-        let writes = command.run(tx);
-        if !writes.is_empty()
-            && let Err(full) = self.space.check()
-        {
-            count(&self.shared.counters.refused);
-            command.refuse(full);
-            return Layer::default();
-        }
-        writes
+        let refused = match command.run(Tx::new(&self.shared.disk, Some(&self.group), seq, at)) {
+            Ran::Answered(writes) if writes.is_empty() => return writes,
+            Ran::Answered(writes) => match self.space.check() {
+                Ok(()) => return writes,
+                Err(full) => full,
+            },
+            Ran::Missed(_) => StoreError::Missing,
+        };
+        count(&self.shared.counters.refused);
+        command.refuse(refused);
+        Layer::default()
     }
 
     /// Applies the group's writes so far as one batch, once everything they refer to is on disk.
@@ -502,6 +435,62 @@ impl Writer {
             barriers.finish()?;
             self.shared.counters.waited_for_barriers(begun.elapsed());
         }
+        Ok(())
+    }
+}
+
+/// A group whose writes are applied, on its way to the disk.
+struct Applied {
+    group: Vec<Box<dyn Command>>,
+    /// The last epoch that it wrote or saw.
+    epoch: u64,
+}
+
+/// Makes one group after the other durable and then answers it, while the writer runs the next one.
+struct Syncer {
+    shared: Arc<Shared>,
+    /// The last epoch that is on disk.
+    durable: u64,
+}
+
+impl Syncer {
+    /// Until the writer has ended.
+    fn run(mut self, applied: &Receiver<Applied>) {
+        while let Ok(Applied { mut group, epoch }) = applied.recv() {
+            if let Err(poisoned) = self.sync(epoch) {
+                group.iter_mut().for_each(|command| command.refuse(poisoned.clone()));
+            }
+            for command in group {
+                command.answer();
+            }
+        }
+        if self.shared.poison.get().is_none()
+            && let Err(error) = self.shared.disk.sync()
+        {
+            self.shared.poison(&format!("the last data sync failed: {error}"));
+        }
+        self.shared.durable.send_modify(|durable| durable.ended = true);
+    }
+
+    /// When this returns well, everything of `epoch` is durable. A failed sync poisons the store.
+    fn sync(&mut self, epoch: u64) -> Result<(), StoreError> {
+        self.shared.sound()?;
+        if epoch == self.durable {
+            return Ok(());
+        }
+        let begun = Instant::now();
+        let failed = match catch_unwind(AssertUnwindSafe(|| self.shared.disk.sync())) {
+            Ok(Ok(())) => None,
+            Ok(Err(error)) => Some(format!("a data sync failed: {error}")),
+            Err(panic) => Some(format!("a data sync panicked: {}", message_of(panic.as_ref()))),
+        };
+        if let Some(failed) = failed {
+            self.shared.poison(&failed);
+            return self.shared.sound();
+        }
+        self.shared.counters.synced(begun.elapsed());
+        self.durable = epoch;
+        self.shared.durable.send_modify(|durable| durable.epoch = epoch);
         Ok(())
     }
 }
