@@ -53,9 +53,11 @@ impl Hasher for Sha {
 }
 
 impl Artefacts {
-    pub(super) fn open(dir: Option<PathBuf>, bytes_max: u64, engine: &wasmtime::Engine) -> io::Result<Self> {
+    pub(super) fn open(dir: Option<PathBuf>, bytes_max: u64, engines: &[&wasmtime::Engine]) -> io::Result<Self> {
         let mut compiler = Sha(Sha256::new());
-        engine.precompile_compatibility_hash().hash(&mut compiler);
+        for engine in engines {
+            engine.precompile_compatibility_hash().hash(&mut compiler);
+        }
         if let Some(dir) = &dir {
             DirBuilder::new().recursive(true).mode(0o700).create(dir)?;
             prune(dir, bytes_max)?;

@@ -35,6 +35,11 @@ const FIBER_STACK_BYTES: usize = 512 << 10;
 /// What of a memory is reset by copying rather than by handing pages back: best for guests of this size.
 const KEEP_RESIDENT_BYTES: usize = 128 << 10;
 
+/// Modules that are tried at once before they may answer anybody.
+const TRIALS: u32 = 4;
+/// How long a module waits to be tried: a trial has its own deadline, and there may be one before it.
+const TRIAL_WAIT: Duration = Duration::from_secs(30);
+
 /// How large the engine is.
 #[derive(Clone, Debug)]
 pub struct EngineConfig {
@@ -96,9 +101,8 @@ pub struct Engine(Arc<Shared>);
 /// What all releases share.
 pub(super) struct Shared {
     pub(super) small: Arc<Pool>,
-    /// Compiles fast and allocates on demand: for the runs before a snapshot, away from the pool.
-    pub(super) trial: wasmtime::Engine,
-    pub(super) trial_linker: Linker<Guest>,
+    /// Compiles fast to slow code: for the few runs before a release, at admission and before the snapshot.
+    pub(super) trial: Arc<Pool>,
     pub(super) artefacts: Artefacts,
     pub(super) module_bytes_max: usize,
     pub(super) egress: Arc<Egress>,
@@ -107,6 +111,8 @@ pub(super) struct Shared {
 
 /// An engine with a fixed number of places, and the queue in front of it.
 pub(super) struct Pool {
+    /// Tells the artefacts of one pool from those of another.
+    pub(super) name: &'static str,
     pub(super) engine: wasmtime::Engine,
     pub(super) linker: Linker<Guest>,
     places: Arc<Semaphore>,
@@ -114,6 +120,16 @@ pub(super) struct Pool {
 }
 
 impl Pool {
+    fn new(name: &'static str, level: OptLevel, sandboxes: u32, wait: Duration) -> Result<Self, EngineError> {
+        let build = |error: wasmtime::Error| EngineError::Build(format!("{error:#}"));
+        let mut config = base_config();
+        config.cranelift_opt_level(level).allocation_strategy(pooling(sandboxes));
+        let engine = wasmtime::Engine::new(&config).map_err(build)?;
+        let mut linker = Linker::new(&engine);
+        outbound::link(&mut linker).map_err(build)?;
+        Ok(Self { name, engine, linker, places: Arc::new(Semaphore::new(sandboxes as usize)), wait })
+    }
+
     /// A place in the pool, as soon as one is free.
     pub(super) async fn place(&self) -> Result<OwnedSemaphorePermit, Fault> {
         if let Ok(permit) = Arc::clone(&self.places).try_acquire_owned() {
@@ -138,28 +154,16 @@ impl Engine {
     ///
     /// [`EngineError`] if wasmtime refuses, the cache directory cannot be used or no thread can be started.
     pub fn new(config: EngineConfig) -> Result<Self, EngineError> {
-        let build = |error: wasmtime::Error| EngineError::Build(format!("{error:#}"));
-        let mut small = base_config();
-        small.cranelift_opt_level(OptLevel::Speed).allocation_strategy(pooling(config.sandboxes));
-        let small = wasmtime::Engine::new(&small).map_err(build)?;
-        let mut trial = base_config();
-        trial.cranelift_opt_level(OptLevel::None);
-        let trial = wasmtime::Engine::new(&trial).map_err(build)?;
-        tick(vec![small.weak(), trial.weak()]).map_err(EngineError::Thread)?;
-        let artefacts = Artefacts::open(config.cache_dir.clone(), config.cache_bytes_max, &small);
+        let small = Pool::new("small", OptLevel::Speed, config.sandboxes, config.pool_wait)?;
+        let trial = Pool::new("trial", OptLevel::None, TRIALS, TRIAL_WAIT)?;
+        let engines = [&small.engine, &trial.engine];
+        tick(engines.map(wasmtime::Engine::weak).to_vec()).map_err(EngineError::Thread)?;
+        let artefacts = Artefacts::open(config.cache_dir.clone(), config.cache_bytes_max, &engines);
         let artefacts = artefacts
             .map_err(|error| EngineError::Cache { path: config.cache_dir.clone().unwrap_or_default(), error })?;
-        let mut linker = Linker::new(&small);
-        outbound::link(&mut linker).map_err(build)?;
         let shared = Shared {
-            trial_linker: Linker::new(&trial),
-            trial,
-            small: Arc::new(Pool {
-                linker,
-                engine: small,
-                places: Arc::new(Semaphore::new(config.sandboxes as usize)),
-                wait: config.pool_wait,
-            }),
+            small: Arc::new(small),
+            trial: Arc::new(trial),
             artefacts,
             module_bytes_max: config.module_bytes_max,
             egress: Arc::new(Egress::new(config.outbound, config.sandboxes)),

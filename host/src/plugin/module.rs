@@ -12,7 +12,7 @@ use wasmtime::component::{Component, types::ComponentItem};
 use super::{
     artefact::Kept,
     budget::Budgets,
-    engine::Shared,
+    engine::{Pool, Shared},
     fault::Fault,
     outbound::Import,
     program::{BadExport, INTERFACE_VERSION, LoadError, Program, Rules},
@@ -145,7 +145,7 @@ pub struct Term {
     pub summary: String,
 }
 
-/// A plugin's bytes, checked and compiled.
+/// A plugin's bytes, checked and tried.
 pub struct Module {
     digest: ModuleDigest,
     kind: Kind,
@@ -153,7 +153,6 @@ pub struct Module {
     bytes: Arc<[u8]>,
     /// What it imports: a channel alone imports anything.
     pub(super) imports: Vec<Import>,
-    pub(super) component: Component,
     pub(super) schema: jsonschema::Validator,
 }
 
@@ -182,6 +181,11 @@ impl Module {
     /// The bytes as they were taken in.
     pub fn bytes(&self) -> &Arc<[u8]> {
         &self.bytes
+    }
+
+    /// The component as it came, not configured, compiled to fast code. Blocks.
+    pub(super) fn compile(&self, shared: &Shared) -> Result<Component, AdmissionError> {
+        compile(shared, &shared.small, self.digest, &self.bytes)
     }
 }
 
@@ -272,11 +276,11 @@ pub enum AdmissionError {
 pub(super) fn admit(shared: &Shared, bytes: Arc<[u8]>) -> Result<Arc<Module>, AdmissionError> {
     check_header(&bytes, shared.module_bytes_max)?;
     let digest = ModuleDigest::of(&bytes);
-    let component = compile(shared, digest, &bytes)?;
+    let component = compile(shared, &shared.trial, digest, &bytes)?;
     let kind = find_kind(shared, &component);
     let imports = check_imports(shared, &component, kind.as_ref().is_ok_and(|kind| *kind == Kind::Channel))?;
     let kind = kind?;
-    let program = Program::load(&shared.small.linker, &component, kind).map_err(|error| match error {
+    let program = Program::load(&shared.trial.linker, &component, kind).map_err(|error| match error {
         LoadError::Export(export) => AdmissionError::Export(export),
         LoadError::Link(why) => AdmissionError::Malformed(why),
     })?;
@@ -284,7 +288,7 @@ pub(super) fn admit(shared: &Shared, bytes: Arc<[u8]>) -> Result<Arc<Module>, Ad
     let description = check_description(kind, wire, terms)?;
     let schema = jsonschema::draft202012::new(&description.config_schema)
         .map_err(|error| wrong("/config-schema", format!("it is not a JSON Schema: {error}")))?;
-    Ok(Arc::new(Module { digest, kind, description, bytes, imports, component, schema }))
+    Ok(Arc::new(Module { digest, kind, description, bytes, imports, schema }))
 }
 
 fn check_header(bytes: &[u8], limit: usize) -> Result<(), AdmissionError> {
@@ -306,12 +310,12 @@ fn check_header(bytes: &[u8], limit: usize) -> Result<(), AdmissionError> {
     }
 }
 
-fn compile(shared: &Shared, digest: ModuleDigest, bytes: &[u8]) -> Result<Component, AdmissionError> {
-    let key = shared.artefacts.key(&[b"module", digest.as_bytes()]);
-    if let Some(Kept::Component(component)) = shared.artefacts.load(&shared.small.engine, key) {
+fn compile(shared: &Shared, pool: &Pool, digest: ModuleDigest, bytes: &[u8]) -> Result<Component, AdmissionError> {
+    let key = shared.artefacts.key(&[pool.name.as_bytes(), b"module", digest.as_bytes()]);
+    if let Some(Kept::Component(component)) = shared.artefacts.load(&pool.engine, key) {
         return Ok(component);
     }
-    let component = Component::from_binary(&shared.small.engine, bytes).map_err(|error| {
+    let component = Component::from_binary(&pool.engine, bytes).map_err(|error| {
         let why = format!("{error:#}");
         if why.contains("unexpected end") { AdmissionError::Truncated(why) } else { AdmissionError::Malformed(why) }
     })?;
@@ -322,7 +326,7 @@ fn compile(shared: &Shared, digest: ModuleDigest, bytes: &[u8]) -> Result<Compon
 /// Pure kinds import nothing, a channel what the host offers to channels. Types travel as an import of an interface that
 /// has nothing else: those may stay.
 fn check_imports(shared: &Shared, component: &Component, is_channel: bool) -> Result<Vec<Import>, AdmissionError> {
-    let engine = &shared.small.engine;
+    let engine = &shared.trial.engine;
     let mut imports = Vec::new();
     for (name, import) in component.component_type().imports(engine) {
         let known = Import::ALL.into_iter().find(|import| is_channel && import.interface() == name);
@@ -362,7 +366,7 @@ fn fix_for(import: &str, is_channel: bool) -> &'static str {
 
 fn find_kind(shared: &Shared, component: &Component) -> Result<Kind, AdmissionError> {
     let ty = component.component_type();
-    let exports: Vec<&str> = ty.exports(&shared.small.engine).map(|(name, _)| name).collect();
+    let exports: Vec<&str> = ty.exports(&shared.trial.engine).map(|(name, _)| name).collect();
     let mut kinds = Vec::new();
     for name in &exports {
         let interface = name.strip_prefix("galenic:plugin/").and_then(|rest| rest.split_once('@'));
@@ -386,7 +390,7 @@ fn find_kind(shared: &Shared, component: &Component) -> Result<Kind, AdmissionEr
 
 async fn ask(shared: &Shared, program: &Program) -> Result<(wire::Description, Vec<wire::Term>), AdmissionError> {
     let budgets = Budgets::preparing();
-    let place = shared.small.place().await.map_err(AdmissionError::Start)?;
+    let place = shared.trial.place().await.map_err(AdmissionError::Start)?;
     let mut sandbox = Sandbox::open(&program.pre, &budgets, 1, Some(place)).await.map_err(AdmissionError::Start)?;
     let failed = |function| {
         move |error: wasmtime::Error| AdmissionError::Describe { function, fault: classify(&error, &budgets, 1) }

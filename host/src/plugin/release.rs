@@ -351,13 +351,13 @@ fn check_config(module: &Module, config: &Json) -> Result<(), ReleaseError> {
 fn configured(shared: &Shared, module: &Module, config: &str) -> Result<(Component, bool), ReleaseError> {
     if module.kind() == Kind::Channel {
         // It imports what no snapshot carries.
-        return Ok((module.component.clone(), false));
+        return Ok((compiled(shared, module)?, false));
     }
     let engine = &shared.small.engine;
     let key = shared.artefacts.key(&[b"snapshot", module.digest().as_bytes(), config.as_bytes()]);
     match shared.artefacts.load(engine, key) {
         Some(Kept::Component(component)) => return Ok((component, true)),
-        Some(Kept::NoSnapshot) => return Ok((module.component.clone(), false)),
+        Some(Kept::NoSnapshot) => return Ok((compiled(shared, module)?, false)),
         None => {}
     }
     let snapshot = snapshot::take(shared, module, config).and_then(|bytes| {
@@ -371,11 +371,15 @@ fn configured(shared: &Shared, module: &Module, config: &str) -> Result<(Compone
         Err(NoSnapshot::Unsupported(why)) => {
             tracing::info!(module = %module.digest(), why, "no snapshot: each call configures its own sandbox");
             shared.artefacts.keep(key, None);
-            Ok((module.component.clone(), false))
+            Ok((compiled(shared, module)?, false))
         }
         Err(NoSnapshot::Refused(fields)) => Err(ReleaseError::Config(fields)),
         Err(NoSnapshot::Failed(fault)) => Err(ReleaseError::Configure(fault)),
     }
+}
+
+fn compiled(shared: &Shared, module: &Module) -> Result<Component, ReleaseError> {
+    module.compile(shared).map_err(|error| ReleaseError::Host(error.to_string()))
 }
 
 /// Starts the plugin once under the release's own budgets and asks a tier rule for its tiers.

@@ -37,11 +37,12 @@ async fn run(shared: &Shared, module: &Module, config: &str) -> Result<Vec<u8>, 
     let unsupported = |error: wasmtime::Error| NoSnapshot::Unsupported(format!("{error:#}"));
     let wizer = Wizer::new();
     let (context, instrumented) = wizer.instrument_component(module.bytes()).map_err(unsupported)?;
-    let component = Component::from_binary(&shared.trial, &instrumented).map_err(unsupported)?;
-    let program = Program::load(&shared.trial_linker, &component, module.kind())
+    let component = Component::from_binary(&shared.trial.engine, &instrumented).map_err(unsupported)?;
+    let program = Program::load(&shared.trial.linker, &component, module.kind())
         .map_err(|error| NoSnapshot::Unsupported(error.to_string()))?;
     let budgets = Budgets::preparing();
-    let mut sandbox = Sandbox::open(&program.pre, &budgets, 1, None).await.map_err(NoSnapshot::Failed)?;
+    let place = shared.trial.place().await.map_err(NoSnapshot::Failed)?;
+    let mut sandbox = Sandbox::open(&program.pre, &budgets, 1, Some(place)).await.map_err(NoSnapshot::Failed)?;
     match program.configure(&mut sandbox, config).await {
         Ok(Ok(())) => {}
         Ok(Err(fields)) => return Err(NoSnapshot::Refused(fields.into_iter().map(FieldError::from).collect())),
