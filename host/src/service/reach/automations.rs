@@ -102,7 +102,7 @@ impl Services {
     ///
     /// Those of the store.
     pub async fn ask_for_events(&self) -> Result<usize, Error> {
-        let automations = self.automations().await?;
+        let automations: Vec<Automation> = self.store.peek(automations).await?;
         let shards = (0..events::SHARDS).map(|shard| self.ask_in_shard(shard, &automations));
         let done = futures::future::join_all(shards).await;
         done.into_iter().sum()

@@ -98,7 +98,7 @@ impl Services {
         let Some(_held) = self.reach.hold(id) else { return Ok(End::Stays) };
         for _ in 0..PLAN_TRIES {
             let now = self.clock.now();
-            let Some(seen) = self.store.read(move |tx| Seen::load(tx, id, now)).await? else { return Ok(End::Stays) };
+            let Some(seen) = self.store.peek(move |tx| Seen::load(tx, id, now)).await? else { return Ok(End::Stays) };
             if let State::Sending { token, .. } = seen.touch.state {
                 // Nobody here works on it, so whoever did is gone.
                 self.lost(id, token).await?;

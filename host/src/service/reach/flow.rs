@@ -125,7 +125,7 @@ impl Services {
     /// A page of the queue.
     async fn due_page(&self, after: Option<Place>) -> Result<Page, Error> {
         let now = self.clock.now();
-        let read = self.store.read(move |tx| {
+        let read = self.store.peek(move |tx| {
             let (due, more) = touch::due(tx, now, after, PAGE_ROWS)?;
             let ids: Vec<TouchId> = due.iter().map(|(_, id)| *id).collect();
             Ok::<_, Error>((due, more, tx.get_many(&TOUCHES, &ids)?))

@@ -182,7 +182,7 @@ impl Services {
             let plan = self.way(seen, &opened, channel);
             let (terms, touch, member) = (plan.terms(self), touch.clone(), seen.member.clone());
             let template = seen.template.clone();
-            let judged = self.store.read(move |tx| terms.judge(tx, &touch, &member, &template, now)).await?;
+            let judged = self.store.peek(move |tx| terms.judge(tx, &touch, &member, &template, now)).await?;
             // One that only lacks the guard's word; else one that a release may carry soon; else the first with a way.
             let rank = match (judged.0, plan.way) {
                 (Verdict::AskGuard, _) => 3,
