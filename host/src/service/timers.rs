@@ -63,7 +63,7 @@ impl Services {
     /// Those of the store that say nothing about a timer: what did not fire is still due.
     pub async fn fire_due_timers(&self, limit: usize) -> Result<usize, Error> {
         let (now, limit) = (self.clock.now(), limit.min(TIMERS_AT_ONCE));
-        let due = self.store.read(move |tx| scheduler::due(tx, now, limit)).await;
+        let due = self.store.peek(move |tx| scheduler::due(tx, now, limit)).await;
         let due: Vec<TimerKey> = due.map_err(|error: StoreError| Error::Store(error))?;
         let fired = futures::future::join_all(due.iter().map(|key| self.fire_one(*key, now))).await;
         fired.into_iter().collect::<Result<(), Error>>()?;

@@ -1,10 +1,11 @@
 //! Schedules and the jobs they start.
 //!
-//! One job of a name runs at a time: an occurrence that comes while the last one's job runs waits for its end. Jobs take
-//! turns, a step each, and due timers go first, so that a long job keeps nobody waiting.
+//! One job of a name runs at a time: an occurrence that comes while the last one's job runs waits for its end. In a
+//! round every job does a step, all at once, and due timers go first, so that a long job keeps nobody waiting.
 
 use std::collections::BTreeMap;
 
+use futures::future::join_all;
 use jiff::{SignedDuration, Timestamp};
 
 use super::{TIMERS_AT_ONCE, is_no_fault_of_the_work};
@@ -134,6 +135,13 @@ impl Ran {
 #[derive(Debug, Default)]
 pub struct JobRunner(tokio::sync::Mutex<()>);
 
+/// A job's step that was done, under the lease with this token.
+struct Stepped {
+    kind: JobKind,
+    step: Step,
+    token: Token,
+}
+
 /// A job's step that is to be done.
 #[derive(Clone, Debug)]
 pub(in crate::service) struct Turn {
@@ -192,16 +200,21 @@ impl Services {
             }
             ran.timers += self.issue_for_events().await?;
             ran.schedules += self.fire_schedules().await? + self.fire_wave().await?;
+            let mut turns = Vec::new();
             for kind in self.ready_jobs().await? {
                 let left = left.entry(kind).or_insert(u64::from(self.settings.schedule.members_per_second));
-                if *left == 0 || !go_on() {
-                    continue;
+                if *left > 0 && go_on() {
+                    turns.push(self.step(kind, tokens.remove(&kind)));
                 }
-                if let Some(step) = self.step(kind, &mut tokens).await? {
-                    ran.steps += 1;
-                    if pace == Pace::Measured {
-                        *left = left.saturating_sub(step.rows.max(1));
-                    }
+            }
+            for done in join_all(turns).await {
+                let Some(Stepped { kind, step, token }) = done? else { continue };
+                ran.steps += 1;
+                if step.next.is_some() {
+                    tokens.insert(kind, token);
+                }
+                if let (Pace::Measured, Some(left)) = (pace, left.get_mut(&kind)) {
+                    *left = left.saturating_sub(step.rows.max(1));
                 }
             }
             if ran.count() == before {
@@ -218,35 +231,39 @@ impl Services {
     /// Starts the jobs of schedules that are due; how many.
     async fn fire_schedules(&self) -> Result<usize, Error> {
         let now = self.clock.now();
-        let due = self.store.read(move |tx| schedules::due(tx, now)).await;
+        let due = self.store.peek(move |tx| schedules::due(tx, now)).await;
         let due: Vec<String> = due.map_err(|error: StoreError| Error::Store(error))?;
-        let mut fired = 0;
-        for kind in JobKind::ALL.into_iter().filter(|kind| due.iter().any(|name| name == kind.name())) {
-            let zone = self.settings.zone.clone();
-            let run = self.store.run(now, move |tx| {
-                if jobs::is_running(tx, kind.name())? {
-                    return Ok::<_, Error>(false);
-                }
-                let Some(occurrence) = schedules::take(tx, kind.name(), now, &zone)? else { return Ok(false) };
-                jobs::begin(tx, kind.name(), occurrence, now)?;
-                if occurrence.local {
-                    rounds::begin(tx, kind.name(), occurrence.at)?;
-                }
-                Ok(true)
-            });
-            match run.await {
-                Ok(true) => fired += 1,
-                Ok(false) => {}
-                Err(error) if is_no_fault_of_the_work(&error) => return Err(error),
-                Err(error) => tracing::error!(schedule = kind.name(), %error, "a schedule cannot fire"),
+        let kinds = JobKind::ALL.into_iter().filter(|kind| due.iter().any(|name| name == kind.name()));
+        let fired = join_all(kinds.map(|kind| self.fire_schedule(kind, now))).await;
+        fired.into_iter().sum()
+    }
+
+    /// Starts a schedule's job, if it is due and its last one has ended; how many. A schedule that cannot is no error.
+    async fn fire_schedule(&self, kind: JobKind, now: Timestamp) -> Result<usize, Error> {
+        let zone = self.settings.zone.clone();
+        let run = self.store.run(now, move |tx| {
+            if jobs::is_running(tx, kind.name())? {
+                return Ok::<_, Error>(0);
             }
+            let Some(occurrence) = schedules::take(tx, kind.name(), now, &zone)? else { return Ok(0) };
+            jobs::begin(tx, kind.name(), occurrence, now)?;
+            if occurrence.local {
+                rounds::begin(tx, kind.name(), occurrence.at)?;
+            }
+            Ok(1)
+        });
+        match run.await {
+            Err(error) if !is_no_fault_of_the_work(&error) => {
+                tracing::error!(schedule = kind.name(), %error, "a schedule cannot fire");
+                Ok(0)
+            }
+            fired => fired,
         }
-        Ok(fired)
     }
 
     async fn ready_jobs(&self) -> Result<Vec<JobKind>, Error> {
         let now = self.clock.now();
-        let read = self.store.read(move |tx| {
+        let read = self.store.peek(move |tx| {
             let mut ready = Vec::new();
             for kind in JobKind::ALL {
                 if jobs::ready(tx, kind.name(), now)?.is_some() {
@@ -258,15 +275,15 @@ impl Services {
         read.await
     }
 
-    /// Does a job's next step; `None` if another does, or it failed.
-    async fn step(&self, kind: JobKind, tokens: &mut BTreeMap<JobKind, Token>) -> Result<Option<Step>, Error> {
+    /// Does a job's next step, with the lease of the step before or a new one; `None` if another does it, or it failed.
+    async fn step(&self, kind: JobKind, token: Option<Token>) -> Result<Option<Stepped>, Error> {
         let now = self.clock.now();
-        let claimed = match tokens.get(&kind) {
-            Some(token) => self.go_on(kind, *token, now).await?,
+        let claimed = match token {
+            Some(token) => self.go_on(kind, token, now).await?,
             None => self.claim(kind, now).await?,
         };
         let Some(turn) = claimed else { return Ok(None) };
-        tokens.insert(kind, turn.token);
+        let token = turn.token;
         let done = match kind {
             JobKind::MemberDay if turn.job.local => self.expect_page(turn.clone()).await,
             JobKind::MemberDay => self.tell_member_day(turn.clone()).await,
@@ -280,12 +297,7 @@ impl Services {
             JobKind::Occasions => self.fill_occasions(turn.clone()).await,
         };
         match done {
-            Ok(Some(step)) => {
-                if step.next.is_none() {
-                    tokens.remove(&kind);
-                }
-                Ok(Some(step))
-            }
+            Ok(Some(step)) => Ok(Some(Stepped { kind, step, token })),
             Ok(None) => {
                 tracing::warn!(job = kind.name(), "the lease was lost: another goes on");
                 Ok(None)

@@ -27,6 +27,8 @@ const KEYS_AT_ONCE: usize = 16;
 
 /// Segments of decisions that one step deletes: each is read through first.
 const SEGMENTS_AT_ONCE: usize = 4;
+/// Pages of idempotency keys that one step looks through.
+const PAGES_AT_ONCE: usize = 10;
 
 impl Services {
     /// Deletes segments of decisions that hold nothing younger than the configured days, never the one in use; and the
@@ -53,8 +55,29 @@ impl Services {
     /// Deletes answers to idempotency keys that are older than the configured days.
     pub(super) async fn sweep_idempotency(&self, turn: Turn) -> Result<Option<Step>, Error> {
         let before = turn.days_ago(self.settings.schedule.idempotency_kept_days);
-        let cursor = turn.job.cursor.clone();
-        self.commit_step(turn, move |tx| sweep_keys(tx, cursor.as_deref(), before)).await
+        let mut found =
+            OldKeys { last: turn.job.cursor.as_deref().and_then(UsedKey::from_bytes), ..OldKeys::default() };
+        // Most keys are young: they are looked at beside the writer, which sees the old ones alone.
+        for _ in 0..PAGES_AT_ONCE {
+            let page = self.store.peek(move |tx| old_keys(tx, found.clone(), before));
+            found = page.await?;
+            if found.complete || found.old.len() == STEP_ROWS_MAX {
+                break;
+            }
+        }
+        let commit = self.commit_step(turn, move |tx| {
+            let mut step = Step { next: None, rows: found.rows, changed: 0 };
+            for key in &found.old {
+                // Whoever used the key again since made it young.
+                if tx.get_row(&IDEMPOTENCY, key)?.is_some_and(|row| row.at < before) {
+                    tx.delete(&IDEMPOTENCY, key)?;
+                    step.changed += 1;
+                }
+            }
+            step.next = found.last.as_ref().filter(|_| !found.complete).map(UsedKey::to_bytes);
+            Ok(step)
+        });
+        commit.await
     }
 
     /// Deletes the papers of prescriptions that the law wants kept no longer, and destroys the statutory keys of those who
@@ -120,28 +143,39 @@ fn sweep_events(tx: &mut Tx<'_>, first: u16, before: Timestamp) -> Result<Step, 
     Ok(Step { next, rows: swept as u64, changed: swept as u64 })
 }
 
-/// Most keys are young: a step looks at more rows than it may delete, and ends early where it deleted as many as it may.
-fn sweep_keys(tx: &mut Tx<'_>, cursor: Option<&[u8]>, before: Timestamp) -> Result<Step, Error> {
+/// A partner's idempotency key.
+type UsedKey = (PartnerId, String);
+
+/// Keys to be swept, and where the look for them stands.
+#[derive(Clone, Default)]
+struct OldKeys {
+    old: Vec<UsedKey>,
+    /// The last key looked at.
+    last: Option<UsedKey>,
+    /// How many were looked at.
+    rows: u64,
+    /// Whether there are no more.
+    complete: bool,
+}
+
+/// Looks at the next page of keys, until there are as many old ones as a step may delete.
+fn old_keys(tx: &mut Tx<'_>, mut found: OldKeys, before: Timestamp) -> Result<OldKeys, Error> {
     let scan = Scan::all().limit(SCAN_ROWS_MAX);
-    let scan = match cursor.and_then(<(PartnerId, String)>::from_bytes) {
-        Some(last) => scan.after(&last),
-        None => scan,
-    };
+    let scan = if let Some(last) = &found.last { scan.after(last) } else { scan };
     let rows = tx.scan_rows(&IDEMPOTENCY, &scan)?;
-    let (mut step, full) = (Step { next: None, rows: 0, changed: 0 }, rows.len() == SCAN_ROWS_MAX);
+    found.complete = rows.len() < SCAN_ROWS_MAX;
     for (key, row) in rows {
-        step.rows += 1;
+        if found.old.len() == STEP_ROWS_MAX {
+            found.complete = false;
+            break;
+        }
+        found.rows += 1;
         if row.at < before {
-            tx.delete(&IDEMPOTENCY, &key)?;
-            step.changed += 1;
+            found.old.push(key.clone());
         }
-        step.next = Some(key.to_bytes());
-        if step.changed == STEP_ROWS_MAX as u64 {
-            return Ok(step);
-        }
+        found.last = Some(key);
     }
-    step.next = step.next.filter(|_| full);
-    Ok(step)
+    Ok(found)
 }
 
 #[cfg(test)]

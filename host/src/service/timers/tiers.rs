@@ -6,6 +6,7 @@
 
 use std::{collections::HashMap, sync::Arc};
 
+use futures::{StreamExt as _, TryStreamExt as _, future::ready, stream};
 use jiff::Timestamp;
 use minicbor::{Decode, Encode};
 use sha2::{Digest as _, Sha256};
@@ -36,6 +37,8 @@ use crate::{
 
 /// Members judged in one step: as many as one scan gives. Where nothing changes it writes one row.
 const MEMBERS_AT_ONCE: usize = SCAN_ROWS_MAX;
+/// Members judged alone at the same time.
+const JUDGED_AT_ONCE: usize = 16;
 /// How often a member is judged again because they moved meanwhile.
 const ATTEMPTS_MAX: usize = 8;
 
@@ -119,7 +122,7 @@ impl Services {
         let read = self.store.peek(move |tx| read_page(tx, cursor.as_deref(), today, wanted));
         let (page, mut step) = read.await?;
         let given = self.judged_by_column(&mut rules, &page, wanted, now).await?;
-        let mut confirmed = Vec::new();
+        let (mut confirmed, mut doubtful) = (Vec::new(), Vec::new());
         let mut hash = Sha256::new();
         for (Snapshot { member, .. }, given) in page.iter().zip(&given) {
             hash.update(member.id.to_bits().to_be_bytes());
@@ -129,13 +132,11 @@ impl Services {
                 Some(Stays::AsItIs) => {}
                 // A new release that says the same is noted once, so that what time does later counts as time's.
                 Some(Stays::UnderNewRule) => confirmed.push((member.id, member.revision)),
-                Some(Stays::Perhaps) | None => {
-                    if self.evaluate_tier(member.id, now).await? {
-                        step.changed += 1;
-                    }
-                }
+                Some(Stays::Perhaps) | None => doubtful.push(member.id),
             }
         }
+        let judged = stream::iter(doubtful).map(|id| self.evaluate_tier(id, now)).buffer_unordered(JUDGED_AT_ONCE);
+        step.changed += judged.try_filter(|moved| ready(*moved)).try_fold(0, async |sum, _| Ok(sum + 1)).await?;
         let digest = TierDigest {
             release,
             members: u32::try_from(page.len()).unwrap_or(u32::MAX),
@@ -217,7 +218,7 @@ impl Services {
 
     async fn tier_snapshot(&self, id: MemberId, now: Timestamp) -> Result<(Snapshot, Programme), Error> {
         let today = day_number(now, &self.settings.zone);
-        let read = self.store.read(move |tx| {
+        let read = self.store.peek(move |tx| {
             let member = tx.get(&MEMBERS, &id)?.ok_or_else(|| Error::unknown("member", id))?;
             Ok::<_, Error>((read_snapshot(tx, member, today, Wanted::ALL)?, programme::current(tx)?))
         });

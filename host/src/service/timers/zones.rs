@@ -26,7 +26,7 @@ impl Services {
     /// Begins the next wave if one is due and none runs; how many began.
     pub(super) async fn fire_wave(&self) -> Result<usize, Error> {
         let now = self.clock.now();
-        let first = self.store.read(rounds::first_due).await;
+        let first = self.store.peek(rounds::first_due).await;
         if first.map_err(|error: StoreError| Error::Store(error))?.is_none_or(|due| due > now) {
             return Ok(0);
         }
