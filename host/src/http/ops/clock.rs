@@ -13,7 +13,7 @@ use crate::{
         problem::Problem,
         reply::Reply,
     },
-    service::{FieldError, timers::Pace},
+    service::{Error, FieldError, timers::Pace},
 };
 
 pub(super) fn routes() -> OpenApiRouter<Api> {
@@ -73,7 +73,24 @@ async fn set(
         .clock
         .set(body.now)
         .map_err(|error| Problem::new(StatusCode::CONFLICT, "clock-not-manual", error.to_string()))?;
-    let ran = api.services.run_due(Pace::Full, || true).await?;
-    while api.services.ask_for_events().await? + api.services.deliver_due().await? > 0 {}
-    Ok(Reply::ok(ClockView { now: api.services.clock.now(), timers_fired: ran.timers, job_steps: ran.steps }))
+    let (mut timers_fired, mut job_steps) = (0, 0);
+    loop {
+        let (ran, moved) = tokio::join!(api.services.run_due(Pace::Full, || true), send_due(&api));
+        let (ran, moved) = (ran?, moved?);
+        (timers_fired, job_steps) = (timers_fired + ran.timers, job_steps + ran.steps);
+        if ran.timers + ran.schedules + ran.steps + moved == 0 {
+            return Ok(Reply::ok(ClockView { now: api.services.clock.now(), timers_fired, job_steps }));
+        }
+    }
+}
+
+/// Asks for what events call for and delivers what is due, until nothing is left; how much that was.
+async fn send_due(api: &Api) -> Result<usize, Error> {
+    let mut moved = 0;
+    loop {
+        match api.services.ask_for_events().await? + api.services.deliver_due().await? {
+            0 => return Ok(moved),
+            more => moved += more,
+        }
+    }
 }
