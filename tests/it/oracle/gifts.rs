@@ -25,7 +25,7 @@ pub(crate) struct Gift {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Redeemed {
     Held,
-    Redeemed,
+    Done,
     Cancelled,
 }
 
@@ -58,7 +58,7 @@ impl Oracle {
         let found = &self.redemptions[name];
         let state = match found.state {
             Redeemed::Held => "held",
-            Redeemed::Redeemed => "redeemed",
+            Redeemed::Done => "redeemed",
             Redeemed::Cancelled => "cancelled",
         };
         json!({"state": state, "gift": found.gift, "member": found.member, "points": found.points})
@@ -94,7 +94,7 @@ impl Oracle {
         if self.members[member].wallet.active() < i128::from(points) {
             return refused("not-enough-points");
         }
-        let (mut stock, mut state) = (None, Redeemed::Redeemed);
+        let (mut stock, mut state) = (None, Redeemed::Done);
         match &buys {
             Buys::Product(product) => {
                 if !self.may_be_given(product) {
@@ -141,7 +141,7 @@ impl Oracle {
         if found.state != Redeemed::Held {
             return refused("wrong-redemption-state");
         }
-        found.state = Redeemed::Redeemed;
+        found.state = Redeemed::Done;
         let member = self.members.get_mut(&found.member).expect("a member");
         found.lots = member.wallet.end_hold(name);
         member.revision += 1;

@@ -27,7 +27,7 @@ pub(crate) enum Kind {
 
 /// A running engine.
 pub(crate) enum Server {
-    Here(Option<TestApp>),
+    Here(Option<Box<TestApp>>),
     Killed(Box<Program>),
 }
 
@@ -72,7 +72,7 @@ impl Program {
 impl Server {
     pub(crate) async fn start(kind: Kind) -> Self {
         match kind {
-            Kind::Here => Self::Here(Some(TestApp::start().await)),
+            Kind::Here => Self::Here(Some(Box::new(TestApp::start().await))),
             Kind::Killed => Self::Killed(Box::new(Program::start().await)),
         }
     }
@@ -96,7 +96,7 @@ impl Server {
     /// Stops in order and starts again on the same directory, at this time.
     pub(crate) async fn restart(&mut self, now: i64) {
         match self {
-            Self::Here(app) => *app = Some(app.take().expect("runs").restart().await),
+            Self::Here(app) => *app = Some(Box::new(app.take().expect("runs").restart().await)),
             Self::Killed(program) => {
                 program.end(Signal::TERM);
                 program.begin(now).await;
