@@ -413,6 +413,25 @@ async fn r6_shipped_medicine_comes_back_only_for_quality_or_fault() {
     app.shop.post("/v1/orders", json!({"quote": quote["id"]})).await.refused(409, "out-of-stock");
 }
 
+/// Stock that is first counted while a quote is pinned limits the order that is made of it, and gets back what it gave.
+#[tokio::test]
+async fn r16_a_pinned_quote_does_not_outsell_stock() {
+    let app = TestApp::start().await;
+    let member = app.member("m-1").await;
+    app.product("pill", 6_000).await;
+    let quotes = [app.quote(&member, &["pill"]).await, app.quote(&member, &["pill"]).await];
+    imports(&app, "pill", "food", 6_000, 1).await;
+    let [first, second] = quotes.map(|quote| json!({"quote": quote["id"]}));
+    let order = app.shop.post("/v1/orders", first).await.expect(201);
+    let fresh = app.shop.post("/v1/orders", second).await;
+    let fresh = json!({"quote": fresh.refused(409, "quote-changed")["quote"]["id"]});
+    app.shop.post("/v1/orders", fresh.clone()).await.refused(409, "out-of-stock");
+    let path = format!("/v1/orders/{}/cancellation", text(&order["id"]));
+    app.shop.post(&path, json!({})).await.expect(200);
+    let changed = app.shop.post("/v1/orders", fresh).await.refused(409, "quote-changed");
+    app.shop.post("/v1/orders", json!({"quote": changed["quote"]["id"]})).await.expect(201);
+}
+
 /// From 200.00: three months at no fee, recorded with the payment, and lowered by refunds; no interest without consent.
 #[tokio::test]
 async fn d6_instalments_are_computed_and_recorded() {

@@ -31,7 +31,7 @@ use crate::{
     service::{
         Caller, Done, Error, Idempotency, Services, Settings,
         tables::{
-            COUPONS, OFFERS, ORDERS_BY_EXTERNAL_ID, ORDERS_OF_MEMBER, PLACED_QUOTES, QUOTES, REPRICED_BELOW,
+            COUPONS, OFFERS, ORDERS_BY_EXTERNAL_ID, ORDERS_OF_MEMBER, PLACED_QUOTES, PRODUCTS, QUOTES, REPRICED_BELOW,
             RESERVATIONS,
         },
     },
@@ -146,7 +146,7 @@ fn commit(
     }
     let mut order = new_order(&quote, ask, caller, id, now, until);
     prescription::take(tx, caller, &mut order, now)?;
-    reserve_stock(tx, &order)?;
+    reserve_stock(tx, &mut order)?;
     reserve_limits(tx, &order, settings.zone.to_datetime(now))?;
     if let Some(coupon) = quote.coupon {
         let held = tx.get(&COUPONS, &coupon)?.ok_or_else(|| Error::unknown("coupon", coupon))?;
@@ -206,11 +206,16 @@ fn new_order(
     }
 }
 
-fn reserve_stock(tx: &mut Tx<'_>, order: &Order) -> Result<(), NotPlaced> {
+/// Reserves every line's items. A product whose stock was first counted after the quote counts from now on, too: what the
+/// order reserved is what it gives back.
+fn reserve_stock(tx: &mut Tx<'_>, order: &mut Order) -> Result<(), NotPlaced> {
     let near = events::shard(order.member);
-    for (i, line) in order.priced.lines.iter().enumerate().filter(|(_, line)| line.stock_tracked) {
+    for (i, line) in order.priced.lines.iter_mut().enumerate() {
+        if !line.stock_tracked {
+            line.stock_tracked = tx.get(&PRODUCTS, &line.product)?.is_some_and(|product| product.stock_tracked);
+        }
         let stock = CounterKey::Stock(line.product);
-        if !counters::reserve(tx, stock, near, i64::from(line.quantity))? {
+        if line.stock_tracked && !counters::reserve(tx, stock, near, i64::from(line.quantity))? {
             let left = counters::left(tx, stock)?;
             return Err(Error::OutOfStock { line: i, left }.into());
         }
