@@ -47,10 +47,9 @@ const SCRIPT_STEPS: u64 = 500;
 /// Scripts that run side by side.
 const AT_ONCE: u64 = 4;
 /// How many are made where it is not said; more are made with `GALENIC_SIM_STEPS`.
-const STEPS_OF_A_RUN: u64 = 3_000;
-/// How many are made with kills where it is not said, and how many of these scripts run side by side: kills are made on
-/// request, as they take minutes.
-const KILLED_STEPS_OF_A_RUN: u64 = 0;
+const STEPS_OF_A_RUN: u64 = 10_000;
+/// How many are made with kills where it is not said, and how many of these scripts run side by side.
+const KILLED_STEPS_OF_A_RUN: u64 = 1_000;
 const KILLED_AT_ONCE: u64 = 2;
 /// Seconds between two words on how far a run is.
 const TOLD_EVERY: u64 = 30;
