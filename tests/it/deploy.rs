@@ -56,7 +56,14 @@ async fn every_alert_is_about_a_metric_there_is_and_stands_in_the_runbook() {
     let member = app.member("m-1").await;
     let touch = ask(&app, &member, "paid", "order-1", "维生素C").await;
     until(&app, &touch, "sent").await;
-    let shown = text(&app.operator.get("/metrics").await.expect(200));
+    let mut shown = String::new();
+    // Counted just after it can be seen.
+    for _ in 0..1_000 {
+        shown = text(&app.operator.get("/metrics").await.expect(200));
+        if shown.contains("galenic_touch_outcomes_total{") {
+            break;
+        }
+    }
     let shown: BTreeSet<&str> =
         shown.lines().filter(|line| !line.starts_with('#')).filter_map(|line| line.split(['{', ' ']).next()).collect();
     let alerts = alerts();
