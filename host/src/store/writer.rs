@@ -2,8 +2,8 @@
 //!
 //! Callers queue closures. The writer takes a group, runs each closure over the group's writes so far, and applies the
 //! sum in one batch. The syncer brings it to the disk and only then answers all of them; meanwhile the writer is at the
-//! next group. Reads run beside it on the caller's thread: they are
-//! kept only if no batch was applied meanwhile, and answered only when what they saw is durable.
+//! next group. Reads run beside it on the caller's thread: they are kept only if no batch was applied meanwhile, and
+//! answered only when what they saw is durable.
 
 use std::{
     io,
