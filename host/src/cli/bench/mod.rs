@@ -5,6 +5,7 @@
 //! `ratio`. The baseline stands in the same unit; the ratio is value by baseline. Beside `growth.json` lies a plot.
 
 mod backup;
+mod books;
 mod flash;
 mod growth;
 mod orders;
@@ -44,11 +45,12 @@ pub(super) struct BenchArgs {
     /// Touches that are due at once.
     #[arg(long, value_name = "N", default_value_t = 10_000, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     touches: u32,
-    /// Members whose tiers a night judges again, and that a deployment grows to: a million takes minutes.
+    /// Members whose tiers a night judges again, that a deployment grows to, and whose books are opened: a million takes
+    /// half an hour.
     #[arg(long, value_name = "N", default_value_t = 100_000, value_parser = clap::value_parser!(u32).range(10_000..=10_000_000))]
     members: u32,
     /// Measures one of them alone.
-    #[arg(long, value_name = "WHAT", value_parser = ["touches", "plugins", "orders", "flash", "postgres", "growth", "backup", "timers", "tiers"])]
+    #[arg(long, value_name = "WHAT", value_parser = ["touches", "plugins", "orders", "flash", "postgres", "growth", "backup", "timers", "tiers", "books"])]
     only: Option<String>,
 }
 
@@ -104,6 +106,9 @@ pub(super) async fn run(args: BenchArgs) -> anyhow::Result<ExitCode> {
     if wanted("tiers") {
         write(&args.out, "tiers", &tiers::measure(args.members).await?)?;
     }
+    if wanted("books") {
+        write(&args.out, "books", &books::measure(args.members).await?)?;
+    }
     Ok(ExitCode::SUCCESS)
 }
 
@@ -123,4 +128,12 @@ fn percentile_ms(times: &mut [Duration], share: usize) -> f64 {
     times.sort_unstable();
     let at = (times.len() * share / 100).min(times.len().saturating_sub(1));
     times.get(at).map_or(0.0, |time| time.as_secs_f64() * 1e3)
+}
+
+/// How much memory the process has, in megabytes: `VmRSS:` now, `VmHWM:` at most.
+fn memory_mb(field: &str) -> Option<f64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix(field))?;
+    let kilobytes: f64 = line.trim().trim_end_matches("kB").trim().parse().ok()?;
+    Some(kilobytes / 1024.0)
 }

@@ -18,7 +18,7 @@ use tokio::{
     net::{TcpListener, TcpStream},
 };
 
-use super::Figure;
+use super::{Figure, memory_mb};
 use crate::{
     app::{App, Running},
     cli::{
@@ -132,7 +132,7 @@ pub(super) async fn measure(touches: u32) -> anyhow::Result<Vec<Figure>> {
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     let took = begun.elapsed();
-    let resident = peak_mb().context("this kernel does not say how much memory a process has")?;
+    let resident = memory_mb("VmHWM:").context("this kernel does not say how much memory a process has")?;
     let (keys, requests) = receiver.came();
     anyhow::ensure!(keys as u64 == sent && requests == keys, "{requests} requests for {keys} of {touches} touches");
     server.stop().await?;
@@ -226,12 +226,4 @@ async fn ask(services: &Services, touches: usize, due: Timestamp) -> anyhow::Res
 fn forget_peak() {
     // Where that is not allowed the figure is the whole program's: too high, never too low.
     let _kept = fs::write("/proc/self/clear_refs", "5");
-}
-
-/// The most memory that was resident, in megabytes.
-fn peak_mb() -> Option<f64> {
-    let status = fs::read_to_string("/proc/self/status").ok()?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
-    let kilobytes: f64 = line.trim().trim_end_matches("kB").trim().parse().ok()?;
-    Some(kilobytes / 1024.0)
 }
