@@ -5,9 +5,9 @@ use serde_json::Value as Json;
 use crate::program::run;
 
 /// The rows that the demo plays, and the books as a whole.
-const ROWS: [&str; 29] = [
+const ROWS: [&str; 31] = [
     "B2", "C1", "C2", "C3", "C4", "C5", "C6", "D1", "D2", "D3", "D4", "D5", "D6", "F7", "R1", "R2", "R3", "R4", "R5",
-    "R6", "R7", "R10", "R12", "R13", "R14", "R15", "R16", "R17", "books",
+    "R6", "R7", "R8", "R9", "R10", "R12", "R13", "R14", "R15", "R16", "R17", "books",
 ];
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -20,6 +20,7 @@ mod offers;
 mod operator;
 mod oracle;
 mod payments;
+mod people;
 mod points;
 mod prescriptions;
 mod program;

@@ -162,6 +162,8 @@ pub struct Schedule {
     pub coupon_notice_days: u16,
     /// Members are told so many days before points die; 0 tells nobody.
     pub points_notice_days: u16,
+    /// Members are told so many days before a medicine runs out; 0 tells nobody.
+    pub refill_notice_days: u16,
     /// The hour of birthdays, anniversaries and notices, in the programme's zone.
     pub hour: i8,
     /// Members that one job deals with in a second, at most.
@@ -391,6 +393,7 @@ impl Config {
                 node: "node-1".to_owned(),
                 coupon_notice_days: 7,
                 points_notice_days: 30,
+                refill_notice_days: 3,
                 hour: 9,
                 members_per_second: 2_000,
                 decisions_kept_days: 400,
@@ -629,6 +632,7 @@ impl Schedule {
         for (name, days) in [
             ("coupon_notice_days", u32::from(self.coupon_notice_days)),
             ("points_notice_days", u32::from(self.points_notice_days)),
+            ("refill_notice_days", u32::from(self.refill_notice_days)),
         ] {
             require(days <= 365, format!("schedule.{name} must be 0 to 365"));
         }
@@ -646,6 +650,7 @@ impl Schedule {
             node,
             coupon_notice_days,
             points_notice_days,
+            refill_notice_days,
             hour,
             members_per_second,
             decisions_kept_days,
@@ -656,6 +661,7 @@ impl Schedule {
             node,
             coupon_notice_days,
             points_notice_days,
+            refill_notice_days,
             hour,
             members_per_second,
             decisions_kept_days,

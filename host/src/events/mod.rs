@@ -23,7 +23,10 @@ use crate::{
         money::Points,
         touch::{Channel, ConsentPurpose},
     },
-    ids::{ActivityId, CouponId, Id, MemberId, OfferId, OrderId, PrescriptionId, RedemptionId, RefundId},
+    ids::{
+        ActivityId, CouponId, Id, MemberId, OfferId, OrderId, PatientId, PrescriptionId, ProductId, RedemptionId,
+        RefundId,
+    },
     store::{Scan, Seq, StoreError, Table, Tx},
 };
 
@@ -211,11 +214,30 @@ pub enum What {
     /// Was given points for a month's spending.
     #[n(43)]
     BonusGiven(#[n(0)] Points),
+    /// What a patient takes runs out soon.
+    #[n(70)]
+    RefillDue {
+        /// Who takes it.
+        #[n(0)]
+        patient: PatientId,
+        /// What.
+        #[n(1)]
+        product: ProductId,
+        /// The first day without, in days since 1970-01-01 in the deployment's zone.
+        #[n(2)]
+        on: i32,
+    },
+    /// Somebody whom this member referred verified a phone that was never seen before.
+    #[n(71)]
+    ReferralSucceeded(#[n(0)] MemberId),
+    /// Was referred by this member, and verified a phone that was never seen before.
+    #[n(72)]
+    Referred(#[n(0)] MemberId),
 }
 
 impl What {
     /// Every name.
-    pub const NAMES: [&str; 36] = [
+    pub const NAMES: [&str; 39] = [
         "registered",
         "updated",
         "erased",
@@ -252,6 +274,9 @@ impl What {
         "gift-redeemed",
         "gift-cancelled",
         "refund-due",
+        "refill-due",
+        "referral-succeeded",
+        "referred",
     ];
 
     /// The name used in the API.
@@ -293,6 +318,9 @@ impl What {
             Self::GiftRedeemed(_) => 33,
             Self::GiftCancelled(_) => 34,
             Self::RefundDue(..) => 35,
+            Self::RefillDue { .. } => 36,
+            Self::ReferralSucceeded(_) => 37,
+            Self::Referred(_) => 38,
         };
         Self::NAMES[index]
     }

@@ -261,6 +261,7 @@ fn priced_at_tier(line: CartLine<'_>, discount: BasisPoints) -> Result<Line, Ove
         payable,
         allocations: if off.is_zero() { Vec::new() } else { vec![tier] },
         stock_tracked: line.product.stock_tracked,
+        days_of_supply: line.product.days_of_supply,
     };
     Ok(Line { priced, floor })
 }

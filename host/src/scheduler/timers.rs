@@ -78,10 +78,13 @@ pub enum TimerKind {
     /// Give up a gift that was not handed over.
     #[n(41)]
     GiftHold = 41,
+    /// Say that what a patient takes runs out soon.
+    #[n(60)]
+    Refill = 60,
 }
 
 impl TimerKind {
-    const ALL: [Self; 17] = [
+    const ALL: [Self; 18] = [
         Self::UnpaidOrder,
         Self::ActivatePoints,
         Self::ExpirePoints,
@@ -99,6 +102,7 @@ impl TimerKind {
         Self::MakeCodes,
         Self::ActivateActivity,
         Self::GiftHold,
+        Self::Refill,
     ];
 
     /// The name that operators see.
@@ -121,6 +125,7 @@ impl TimerKind {
             Self::MakeCodes => "make-codes",
             Self::ActivateActivity => "activate-activity",
             Self::GiftHold => "gift-hold",
+            Self::Refill => "refill",
         }
     }
 }

@@ -156,6 +156,7 @@ fn services(dir: &TempDir, store: Store, beside: Beside, seed: u64) -> Services 
             node: "test".to_owned(),
             coupon_notice_days: 7,
             points_notice_days: 30,
+            refill_notice_days: 3,
             hour: 9,
             members_per_second: 1_000,
             decisions_kept_days: 400,

@@ -14,7 +14,7 @@ pub use profile::{Change, ProfileChange};
 use super::{
     Caller, Done, Error, Idempotency, Page, PageRequest, Services, Settings,
     check::Checks,
-    coupons, offers,
+    coupons, offers, referrals, refills,
     tables::{ERASED_MEMBERS, MEMBERS, MEMBERS_BY_EXTERNAL_ID, MEMBERS_OF_PARTNER, PATIENTS, PROFILES},
     timers::{occasions, zones},
 };
@@ -31,6 +31,7 @@ use crate::{
         erasures::Erasure,
         vault::{KeyClass, Vault, VaultError},
     },
+    reach::secrets::AddressHash,
     store::{Scan, Store, StoreError, Tx},
 };
 
@@ -48,6 +49,10 @@ pub struct NewMember {
     pub zone: Option<String>,
     /// The language they read.
     pub language: Option<Language>,
+    /// Whether the partner has seen that the phone is theirs.
+    pub phone_verified: bool,
+    /// The member who referred them.
+    pub referred_by: Option<MemberId>,
 }
 
 impl Services {
@@ -67,6 +72,7 @@ impl Services {
         let mut checks = Checks::default();
         profile::check(&mut checks, &new.profile, self.today(now));
         profile::check_zone(&mut checks, new.zone.as_deref());
+        profile::check_verified(&mut checks, &new.profile, new.phone_verified);
         checks.finish()?;
         if let Some(done) = once.before(&self.store).await? {
             return Ok(done);
@@ -85,6 +91,8 @@ impl Services {
             held: ProfileField::held(&new.profile),
             first_coupon: self.ids.ordered(now),
             settings: Arc::clone(&self.settings),
+            referred_by: new.referred_by,
+            verified: self.verified_phone(&new.profile, new.phone_verified),
         };
         let run = self.store.run(now, move |tx| once.once(tx, |tx| register(tx, &joins)));
         run.await
@@ -169,6 +177,10 @@ impl Services {
             let mut profile = self.unseal(id, &before)?;
             let born = profile.birthday;
             change.clone().apply(&mut profile);
+            let mut checks = Checks::default();
+            profile::check_verified(&mut checks, &profile, change.phone_verified);
+            checks.finish()?;
+            let verified = self.verified_phone(&profile, change.phone_verified);
             let birthday = (profile.birthday != born).then_some(profile.birthday);
             let after = self.seal(id, &profile)?;
             let (held, first_coupon) = (ProfileField::held(&profile), self.ids.ordered(now));
@@ -188,8 +200,12 @@ impl Services {
                         occasions::set_birthday(tx, id, birthday, now, &settings)?;
                     }
                     let issued = coupons::issue_for_profile(tx, &member, &held, first_coupon, now, &settings)?;
+                    let referred = match &verified {
+                        Some(phone) => referrals::verified(tx, id, phone, now)?,
+                        None => None,
+                    };
                     put_moved(tx, &mut member)?;
-                    events::append(tx, id, [What::Updated].into_iter().chain(issued))?;
+                    events::append(tx, id, [What::Updated].into_iter().chain(issued).chain(referred))?;
                     Ok(member)
                 })
             });
@@ -224,6 +240,11 @@ impl Services {
             })
         });
         run.await
+    }
+
+    /// The hash of a phone that was verified.
+    fn verified_phone(&self, profile: &Profile, verified: bool) -> Option<AddressHash> {
+        profile.phone.as_deref().filter(|_| verified).map(|phone| self.phone_hash(phone))
     }
 
     fn today(&self, now: Timestamp) -> jiff::civil::Date {
@@ -313,10 +334,13 @@ struct Joins {
     /// The id of the first coupon that joining brings.
     first_coupon: CouponId,
     settings: Arc<Settings>,
+    referred_by: Option<MemberId>,
+    /// The hash of the phone, if it was verified.
+    verified: Option<AddressHash>,
 }
 
 fn register(tx: &mut Tx<'_>, joins: &Joins) -> Result<Member, Error> {
-    let Joins { member, sealed, birthday, held, first_coupon, settings } = joins;
+    let Joins { member, sealed, birthday, held, first_coupon, settings, referred_by, verified } = joins;
     let now = member.registered_at;
     external_id_is_free(tx, member)?;
     if let Some(external_id) = &member.external_id {
@@ -334,7 +358,14 @@ fn register(tx: &mut Tx<'_>, joins: &Joins) -> Result<Member, Error> {
     // Behind the ids that joining may have used.
     let next = CouponId::from_bits(first_coupon.to_bits().wrapping_add(offers::TRIGGERED_MAX as u128));
     let completed = coupons::issue_for_profile(tx, member, held, next, now, settings)?;
-    events::append(tx, member.id, [What::Registered].into_iter().chain(issued).chain(completed))?;
+    if let Some(by) = referred_by {
+        referrals::joined(tx, member, *by, now)?;
+    }
+    let referred = match verified {
+        Some(phone) => referrals::verified(tx, member.id, phone, now)?,
+        None => None,
+    };
+    events::append(tx, member.id, [What::Registered].into_iter().chain(issued).chain(completed).chain(referred))?;
     Ok(member.clone())
 }
 
@@ -345,6 +376,7 @@ fn erase(tx: &mut Tx<'_>, mut member: Member, now: Timestamp) -> Result<Member, 
     }
     tx.delete(&PROFILES, &member.id)?;
     occasions::forget(tx, member.id)?;
+    refills::forget(tx, member.id)?;
     if let Some(external_id) = member.external_id.take() {
         tx.delete(&MEMBERS_BY_EXTERNAL_ID, &(member.partner, external_id.as_str().to_owned()))?;
     }

@@ -27,6 +27,8 @@ pub mod prescriptions;
 pub mod products;
 pub mod reach;
 pub mod recommend;
+pub mod referrals;
+pub mod refills;
 pub mod releases;
 pub mod rules;
 pub mod settings;

@@ -124,6 +124,8 @@ pub struct ScheduleSettings {
     pub coupon_notice_days: u16,
     /// A member is told so many days before points die.
     pub points_notice_days: u16,
+    /// A member is told so many days before a medicine runs out.
+    pub refill_notice_days: u16,
     /// The hour of birthdays, anniversaries and notices, in the deployment's zone: 0 to 23.
     pub hour: i8,
     /// Members that one job deals with in a second, at most.

@@ -8,6 +8,8 @@ use super::{
     coupons::{CodeBatch, Guesses, MadeCode, Revocation},
     idempotency::Used,
     keys::{ApiKey, KeyHash, Partner},
+    referrals::Referral,
+    refills::Supply,
     releases::{ActiveRelease, StoredModule, StoredRelease},
     takeover::TakenOver,
     tiers::{ProgrammeRow, TierGift},
@@ -30,6 +32,7 @@ use crate::{
         ProductId, QuoteId, RedemptionId, RefundId,
     },
     ledger::limits::Reservations,
+    reach::secrets::AddressHash,
     store::Table,
 };
 
@@ -75,6 +78,15 @@ pub const OCCASIONS: Table<(MemberId, u8), OccasionRow> = Table::new(135, "occas
 pub const TIER_DIGESTS: Table<(Timestamp, u64), TierDigest> = Table::new(136, "tier-digests.v1");
 /// The days, since 1970-01-01 in the deployment's zone, of which a member was told that points die then.
 pub const POINTS_NOTICES: Table<(MemberId, i32), ()> = Table::new(128, "points-notices.v1");
+
+/// How long what was delivered to a patient lasts, by product. Says what the patient takes: erasing a member deletes it.
+pub const SUPPLIES: Table<(MemberId, PatientId, ProductId), Supply> = Table::new(162, "supplies.v1");
+/// Phones that a member ever verified, by keyed hash, and who was the first. Outlives the member.
+pub const PHONES_SEEN: Table<AddressHash, MemberId> = Table::new(163, "phones-seen.v1");
+/// Who was referred, by whom, and what became of it.
+pub const REFERRALS: Table<MemberId, Referral> = Table::new(164, "referrals.v1");
+/// Whom a member referred.
+pub const REFERRALS_OF_MEMBER: Table<(MemberId, MemberId), ()> = Table::new(165, "referrals-of-member.v1");
 
 /// The tier programme by version: the last one counts.
 pub const TIER_PROGRAMMES: Table<u64, ProgrammeRow> = Table::new(140, "tier-programmes.v1");

@@ -23,7 +23,7 @@ pub(super) mod zones;
 use jiff::Timestamp;
 
 use super::{
-    Error, Services, Settings, activities, coupons, order, prescriptions,
+    Error, Services, Settings, activities, coupons, order, prescriptions, refills,
     tables::{MEMBERS, PLACED_QUOTES, QUOTES},
     tiers::{gifts, keep},
 };
@@ -141,6 +141,7 @@ fn fire(
         TimerKind::NoticePoints => {
             notice::points(tx, Id::from_bits(key.subject), timer.argument.unwrap_or(0), now, settings)
         }
+        TimerKind::Refill => refills::tell(tx, MemberId::from_bits(key.subject), now, settings),
         TimerKind::PrescriptionExpires => prescriptions::expire(tx, Id::from_bits(key.subject), now, settings),
         TimerKind::MakeCodes => coupons::codes::step(tx, Id::from_bits(key.subject), timer.argument.unwrap_or(0), now),
         TimerKind::RevokeCoupons => coupons::revoke::step(tx, Id::from_bits(key.subject), now),

@@ -82,6 +82,9 @@ pub struct PricedLine {
     /// Whether a stock counter limits its sale.
     #[n(11)]
     pub stock_tracked: bool,
+    /// How many days one item lasts, as the catalogue said at the time.
+    #[n(12)]
+    pub days_of_supply: Option<u16>,
 }
 
 /// How an offer fared in a quote: applied with an amount, or not with one reason.

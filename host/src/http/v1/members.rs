@@ -16,7 +16,7 @@ use crate::{
         extract::{Allowed, Empty, IfMatch, IfMatchHeader, Json, Once, OnceHeader, PageQuery, Path, Query, needs},
         problem::Problem,
         reply::{List, Reply},
-        views::{MemberView, ProfileView, input::present, schema},
+        views::{MemberView, ProfileView, ReferralView, input::present, schema},
     },
     ids::MemberId,
     service::members::{NewMember, ProfileChange},
@@ -28,6 +28,7 @@ pub(super) fn routes() -> OpenApiRouter<Api> {
         .routes(routes!(read, update, erase))
         .routes(routes!(read_by_external_id))
         .routes(routes!(profile))
+        .routes(routes!(referrals))
 }
 
 /// The member to register.
@@ -46,6 +47,12 @@ struct NewMemberBody {
     /// The language the member reads; `zh-CN` where it is not said.
     #[schema(schema_with = schema::language)]
     language: Option<Language>,
+    /// Whether you have seen that the phone is the member's, for example by a code sent to it.
+    #[serde(default)]
+    phone_verified: bool,
+    /// The member who referred this one. It counts once this one has verified a phone that was never seen before.
+    #[schema(value_type = Option<String>, example = "mbr_5f1c9a7e4b2d48c6a1f03e9d7c5b2a18")]
+    referred_by: Option<MemberId>,
 }
 
 /// Personal data.
@@ -75,6 +82,9 @@ struct MemberChangeBody {
     #[serde(default, deserialize_with = "present")]
     #[schema(value_type = Option<String>, example = "zh-CN")]
     language: Option<Option<Language>>,
+    /// Whether you have seen that the phone, as it is after the change, is the member's.
+    #[serde(default)]
+    phone_verified: bool,
 }
 
 /// A change of personal data: what is absent stays, what is null goes.
@@ -108,7 +118,14 @@ async fn create(
 ) -> Result<Reply<MemberView>, Problem> {
     let ProfileBody { name, phone, email, birthday } = body.profile;
     let profile = Profile { name, phone, email, birthday };
-    let new = NewMember { external_id: body.external_id, profile, zone: body.zone, language: body.language };
+    let new = NewMember {
+        external_id: body.external_id,
+        profile,
+        zone: body.zone,
+        language: body.language,
+        phone_verified: body.phone_verified,
+        referred_by: body.referred_by,
+    };
     let done = api.services.create_member(*caller, key, new).await?;
     let (location, revision) = (format!("/v1/members/{}", done.value.id), done.value.revision);
     Ok(Reply::created(api.show().member(done.value), location).etag(revision).replayed(done.replayed))
@@ -173,6 +190,23 @@ async fn profile(
     Ok(Reply::ok(profile.into()))
 }
 
+/// Lists whom a member referred.
+#[utoipa::path(
+    get, path = "/v1/members/{member}/referrals", tag = "members", security(("api_key" = ["members:read"])),
+    params(PageQuery),
+    responses((status = 200, body = List<ReferralView>), (status = 410, description = "member-erased")),
+)]
+async fn referrals(
+    State(api): State<Api>,
+    caller: Allowed<needs::MembersRead>,
+    Path(id): Path<MemberId>,
+    Query(page): Query<PageQuery>,
+    uri: OriginalUri,
+) -> Result<List<ReferralView>, Problem> {
+    let page = api.services.referrals(*caller, id, page.request()?).await?;
+    Ok(List::new(page, &uri, ReferralView::from))
+}
+
 /// Changes a member's personal data: what is absent stays, what is null goes.
 #[utoipa::path(
     patch, path = "/v1/members/{member}", tag = "members", security(("api_key" = ["members:write"])),
@@ -198,6 +232,7 @@ async fn update(
         birthday: birthday.into(),
         zone: body.zone.into(),
         language: body.language.into(),
+        phone_verified: body.phone_verified,
     };
     let if_match = if_match.map(|IfMatch(revision)| revision);
     let done = api.services.update_member(*caller, key, id, if_match, change).await?;

@@ -1,6 +1,6 @@
 //! Patients: the persons for whom a member acts.
 
-use axum::extract::State;
+use axum::extract::{OriginalUri, State};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use utoipa_axum::{router::OpenApiRouter, routes};
@@ -9,16 +9,16 @@ use crate::{
     domain::member::Relation,
     http::{
         Api,
-        extract::{Allowed, Json, Once, OnceHeader, Path, needs},
+        extract::{Allowed, Json, Once, OnceHeader, PageQuery, Path, Query, needs},
         problem::Problem,
-        reply::Reply,
-        views::{PatientView, schema},
+        reply::{List, Reply},
+        views::{PatientView, RefillView, schema},
     },
     ids::MemberId,
 };
 
 pub(super) fn routes() -> OpenApiRouter<Api> {
-    OpenApiRouter::new().routes(routes!(add, list))
+    OpenApiRouter::new().routes(routes!(add, list)).routes(routes!(refills))
 }
 
 /// The patient to add.
@@ -67,4 +67,21 @@ async fn list(
 ) -> Result<Reply<PatientsView>, Problem> {
     let patients = api.services.patients_of(*caller, member).await?;
     Ok(Reply::ok(PatientsView { items: patients.into_iter().map(PatientView::from).collect() }))
+}
+
+/// Lists how long what was delivered to a member's patients lasts.
+#[utoipa::path(
+    get, path = "/v1/members/{member}/refills", tag = "patients", security(("api_key" = ["members:personal"])),
+    params(PageQuery),
+    responses((status = 200, body = List<RefillView>), (status = 410, description = "member-erased")),
+)]
+async fn refills(
+    State(api): State<Api>,
+    caller: Allowed<needs::MembersPersonal>,
+    Path(member): Path<MemberId>,
+    Query(page): Query<PageQuery>,
+    uri: OriginalUri,
+) -> Result<List<RefillView>, Problem> {
+    let page = api.services.refills(*caller, member, page.request()?).await?;
+    Ok(List::new(page, &uri, RefillView::from))
 }

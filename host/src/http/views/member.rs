@@ -11,6 +11,7 @@ use crate::{
         touch::Language,
     },
     ids::{MemberId, PartnerId, PatientId},
+    service::referrals::{Referral, ReferralState},
 };
 
 /// A member, without personal data.
@@ -104,5 +105,30 @@ impl From<Profile> for ProfileView {
     fn from(profile: Profile) -> Self {
         let Profile { name, phone, email, birthday } = profile;
         Self { name, phone, email, birthday }
+    }
+}
+
+/// A referral of one member by another.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Referral)]
+pub(crate) struct ReferralView {
+    /// Who was referred.
+    #[schema(value_type = String)]
+    member: MemberId,
+    /// By whom.
+    #[schema(value_type = String)]
+    by: MemberId,
+    /// It succeeds when the one who was referred verifies a phone that was never seen before.
+    #[schema(schema_with = schema::referral_state)]
+    state: ReferralState,
+    #[schema(value_type = String, format = DateTime)]
+    joined_at: Timestamp,
+    #[schema(value_type = Option<String>, format = DateTime)]
+    decided_at: Option<Timestamp>,
+}
+
+impl From<Referral> for ReferralView {
+    fn from(Referral { member, by, at, state, decided_at }: Referral) -> Self {
+        Self { member, by, state, joined_at: at, decided_at }
     }
 }

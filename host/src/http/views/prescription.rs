@@ -1,6 +1,6 @@
 //! Patients and their prescriptions.
 
-use jiff::Timestamp;
+use jiff::{Timestamp, civil::Date};
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -11,6 +11,7 @@ use crate::{
         prescription::{Paper, Prescription, PrescriptionState},
     },
     ids::{KeyId, MemberId, OrderId, PartnerId, PatientId, PrescriptionId, ProductId},
+    service::refills::Refill,
 };
 
 /// A person under a member (用药人).
@@ -137,5 +138,35 @@ impl From<Prescription> for PrescriptionView {
 impl From<Paper> for PaperView {
     fn from(Paper { name, issuer, image }: Paper) -> Self {
         Self { name, issuer, image }
+    }
+}
+
+/// How long a patient's supply of a product lasts.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Refill)]
+pub(crate) struct RefillView {
+    #[schema(value_type = String)]
+    patient: PatientId,
+    #[schema(value_type = String)]
+    product: ProductId,
+    /// What the partner calls the product.
+    #[schema(value_type = String)]
+    external_id: ExternalId,
+    /// The first day without it.
+    #[schema(value_type = String, format = Date)]
+    runs_out: Date,
+    /// The day on which the event `refill-due` says so, or did.
+    #[schema(value_type = String, format = Date)]
+    remind_on: Date,
+    /// Whether it did.
+    told: bool,
+    /// The order that was delivered last.
+    #[schema(value_type = String)]
+    order: OrderId,
+}
+
+impl From<Refill> for RefillView {
+    fn from(Refill { patient, product, external_id, runs_out, remind_on, told, order }: Refill) -> Self {
+        Self { patient, product, external_id, runs_out, remind_on, told, order }
     }
 }

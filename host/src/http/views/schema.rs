@@ -44,6 +44,7 @@ choices! {
     prescription_state: "under-review" "approved" "rejected" "expired";
     purpose: "general" "flash-sale" "group-buying" "marketing" "gift" "trial" "mission-reward" "points-gift";
     purse: "pending" "active" "held" "debt";
+    referral_state: "waiting" "succeeded" "phone-seen";
     redemption_state: "held" "redeemed" "cancelled";
     refund_cause: "change-of-mind" "quality" "fault";
     relation: "itself" "parent" "child" "spouse" "other";
@@ -99,6 +100,7 @@ mod tests {
         check::<offer::Purpose>("purpose");
         check::<points::Purse>("purse");
         check::<gift::RedemptionState>("redemption_state");
+        check::<crate::service::referrals::ReferralState>("referral_state");
         check::<order::RefundCause>("refund_cause");
         check::<member::Relation>("relation");
         check::<score::Shelf>("shelf");

@@ -31,6 +31,7 @@ fn line(quantity: u32, list: i64, off: i64, points: i64) -> PricedLine {
         payable: Money::new(list - off - points),
         allocations: allocations.into_iter().filter(|allocation| !allocation.amount.is_zero()).collect(),
         stock_tracked: false,
+        days_of_supply: None,
     }
 }
 

@@ -74,6 +74,8 @@ pub struct ProfileChange {
     pub zone: Change<String>,
     /// Of the language they read; likewise.
     pub language: Change<Language>,
+    /// Whether the partner has seen that the phone, as it is then, is theirs.
+    pub phone_verified: bool,
 }
 
 impl ProfileChange {
@@ -106,6 +108,12 @@ pub(super) fn check(checks: &mut Checks, profile: &Profile, today: Date) {
         profile.birthday,
         today,
     );
+}
+
+/// Notes a phone that is said to be verified and is not there.
+pub(super) fn check_verified(checks: &mut Checks, profile: &Profile, verified: bool) {
+    let there = !verified || profile.phone.is_some();
+    checks.require(there, "/phone_verified", "there is no phone to be verified: send it, too, or leave this out");
 }
 
 /// Notes every wrong field of a change.

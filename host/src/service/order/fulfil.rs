@@ -1,12 +1,14 @@
 //! An order leaves and arrives.
 
+use std::sync::Arc;
+
 use super::{hold_until, prescription::require_decided, require, rows, save_order, schedule_activation, seen_order};
 use crate::{
     domain::order::{Order, OrderState},
     events::{self, What},
     ids::OrderId,
     pricing::refund,
-    service::{Caller, Done, Error, Idempotency, Services},
+    service::{Caller, Done, Error, Idempotency, Services, refills},
 };
 
 impl Services {
@@ -48,7 +50,7 @@ impl Services {
     ///
     /// [`Error::WrongState`], [`Error::Unknown`].
     pub async fn deliver(&self, caller: Caller, once: Idempotency, id: OrderId) -> Result<Done<Order>, Error> {
-        let now = self.clock.now();
+        let (now, settings) = (self.clock.now(), Arc::clone(&self.settings));
         self.store
             .run(now, move |tx| {
                 rows::once(&once, tx, |tx| {
@@ -58,6 +60,7 @@ impl Services {
                     order.delivered_at = Some(now);
                     save_order(tx, &mut order)?;
                     schedule_activation(tx, &order)?;
+                    refills::delivered(tx, &order, now, &settings)?;
                     events::append(tx, order.member, [What::OrderDelivered(id)])?;
                     Ok(order)
                 })

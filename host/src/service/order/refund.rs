@@ -27,6 +27,7 @@ use crate::{
     service::{
         Caller, Done, Error, Idempotency, Services, Settings,
         facts::{self, change_day, day_number},
+        refills,
         rules::Rules,
         tables::{COUPONS, OFFERS},
         tiers,
@@ -231,9 +232,12 @@ fn commit(tx: &mut Tx<'_>, change: &Change) -> Result<Order, Error> {
         Ok(())
     })?;
     give_stock_back(tx, &order, &restocked(&order, plan, change.cause))?;
+    let items: Vec<(u16, u32)> = plan.lines.iter().map(|line| (line.line, line.quantity)).collect();
     if order.shipped_at.is_none() {
-        let items: Vec<(u16, u32)> = plan.lines.iter().map(|line| (line.line, line.quantity)).collect();
         prescription::put_back(tx, &order, &items)?;
+    }
+    if order.delivered_at.is_some() {
+        refills::came_back(tx, &order, &items, change.now, &change.settings)?;
     }
     if plan.complete {
         give_offers_back(tx, &order, change.now)?;

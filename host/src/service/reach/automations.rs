@@ -9,7 +9,7 @@ use super::touches::{SealedTouch, WantedTouch, ask};
 use crate::{
     domain::member::TierCause,
     events::{self, Consumer, Event, Position, What},
-    ids::{CouponId, OrderId, PrescriptionId, RedemptionId},
+    ids::{CouponId, OrderId, PrescriptionId, ProductId, RedemptionId},
     reach::{
         automation::Automation,
         tables::{AUTOMATIONS, TEMPLATES},
@@ -18,7 +18,7 @@ use crate::{
         Error, Services,
         check::Checks,
         order::rows,
-        tables::{ACTIVITIES, COUPONS, GIFTS, OFFERS, PRESCRIPTIONS, REDEMPTIONS},
+        tables::{ACTIVITIES, COUPONS, GIFTS, OFFERS, PRESCRIPTIONS, PRODUCTS, REDEMPTIONS},
     },
     store::{Scan, StoreError, Tx},
 };
@@ -192,6 +192,7 @@ fn variables(tx: &mut Tx<'_>, what: &What, zone: &TimeZone) -> Result<Vec<(Strin
         What::TierRenewal { tier, on } => vec![("tier", tier.clone()), ("on", day(*on))],
         What::TierGift { tier, points } => vec![("tier", tier.clone()), ("points", points.get().to_string())],
         What::PointsExpiring { points, on } => vec![("points", points.get().to_string()), ("on", day(*on))],
+        What::RefillDue { product, on, .. } => refill(tx, *product, *on)?,
         What::BonusGiven(points) => vec![("points", points.get().to_string())],
         What::Birthday(year) => vec![("year", year.to_string())],
         What::Anniversary(years) => vec![("years", years.to_string())],
@@ -201,6 +202,8 @@ fn variables(tx: &mut Tx<'_>, what: &What, zone: &TimeZone) -> Result<Vec<(Strin
         | What::Erased
         | What::PointsExpired
         | What::OfferTripped(_)
+        | What::ReferralSucceeded(_)
+        | What::Referred(_)
         | What::ConsentChanged { .. } => Vec::new(),
         What::ActivityRecorded(_, points) => vec![("points", points.get().to_string())],
         What::ActivityActivated(id) => {
@@ -224,6 +227,11 @@ fn gift(tx: &mut Tx<'_>, id: RedemptionId) -> Result<Vec<(&'static str, String)>
     let gift = tx.get(&GIFTS, &taken.gift)?.ok_or_else(|| Error::unknown("gift", taken.gift))?;
     let points = taken.points.get().to_string();
     Ok(vec![("gift", gift.name_zh_cn), ("gift_en", gift.name_en), ("points", points)])
+}
+
+fn refill(tx: &mut Tx<'_>, id: ProductId, on: i32) -> Result<Vec<(&'static str, String)>, Error> {
+    let product = tx.get(&PRODUCTS, &id)?.ok_or_else(|| Error::unknown("product", id))?;
+    Ok(vec![("product", product.external_id.to_string()), ("name", product.name), ("on", day(on))])
 }
 
 fn order_told(tx: &mut Tx<'_>, id: OrderId) -> Result<Vec<(&'static str, String)>, Error> {

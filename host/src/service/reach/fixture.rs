@@ -258,7 +258,8 @@ impl Reached {
             birthday: None,
         };
         let external_id: ExternalId = external_id.parse().expect("an id");
-        let new = NewMember { external_id: Some(external_id), profile, zone: zone.map(str::to_owned), language: None };
+        let zone = zone.map(str::to_owned);
+        let new = NewMember { external_id: Some(external_id), profile, zone, ..NewMember::default() };
         let once = self.fixture.once();
         self.fixture.services.create_member(self.fixture.shop, once, new).await.expect("joins").value.id
     }

@@ -86,6 +86,7 @@ fn timer_refers(tx: &mut Tx<'_>, key: &TimerKey, problems: &mut Problems) -> Res
         }
         TimerKind::ExpirePoints
         | TimerKind::NoticePoints
+        | TimerKind::Refill
         | TimerKind::Birthday
         | TimerKind::Anniversary
         | TimerKind::TierEnds

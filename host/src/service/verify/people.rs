@@ -10,7 +10,8 @@ use crate::{
     service::{
         tables::{
             COUPONS, DAY_TOTALS, ERASED_MEMBERS, MEMBERS, MEMBERS_BY_EXTERNAL_ID, MEMBERS_OF_PARTNER, OFFERS, ORDERS,
-            PARTNERS, PATIENTS, PROFILES, TIER_GIFTS, TIER_PROGRAMMES, TIER_TOLD,
+            PARTNERS, PATIENTS, PHONES_SEEN, PRODUCTS, PROFILES, REFERRALS, REFERRALS_OF_MEMBER, SUPPLIES, TIER_GIFTS,
+            TIER_PROGRAMMES, TIER_TOLD,
         },
         tiers::GiftState,
     },
@@ -46,6 +47,23 @@ pub(super) async fn members(
         .await?;
     each(store, report, ERASED_MEMBERS, |tx, (_, member), (), problems| {
         must_have(tx, &MEMBERS, member, member, problems)
+    })
+    .await?;
+    each(store, report, SUPPLIES, |tx, (member, patient, product), _, problems| {
+        must_have(tx, &PATIENTS, &(*member, *patient), member, problems)?;
+        must_have(tx, &PRODUCTS, product, member, problems)
+    })
+    .await?;
+    each(store, report, PHONES_SEEN, |tx, _, member, problems| must_have(tx, &MEMBERS, member, member, problems))
+        .await?;
+    each(store, report, REFERRALS, |tx, member, referral, problems| {
+        must_have(tx, &MEMBERS, member, member, problems)?;
+        must_have(tx, &REFERRALS_OF_MEMBER, &(referral.by, *member), member, problems)
+    })
+    .await?;
+    each(store, report, REFERRALS_OF_MEMBER, |tx, (by, member), (), problems| {
+        must_have(tx, &MEMBERS, by, by, problems)?;
+        must_have(tx, &REFERRALS, member, member, problems)
     })
     .await?;
     each(store, report, PROFILES, |tx, id, _, problems| must_have(tx, &MEMBERS, id, id, problems)).await?;

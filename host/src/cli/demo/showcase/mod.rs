@@ -7,6 +7,7 @@
 mod books;
 mod offers;
 mod orders;
+mod people;
 mod points;
 mod row;
 mod stage;
@@ -39,6 +40,7 @@ pub(super) async fn play(shop: &Shop, operator: &Operator, now: Timestamp) -> an
     all.take("orders", orders::rows(&stage).await);
     all.take("flash sale", offers::flash_sale(&stage).await.map(|row| vec![row]));
     all.take("tiers", tiers::rows(&stage).await);
+    all.take("people", people::rows(&stage).await);
     all.take("books", books::rows(&stage, shop).await);
     all.rows.sort_by_key(Row::place);
     Ok(all)

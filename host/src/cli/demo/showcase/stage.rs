@@ -25,7 +25,7 @@ const CONCURRENT_MAX: usize = 32;
 /// A quote may change under concurrent writes; more often is a failure.
 const PLACE_ATTEMPTS: usize = 5;
 /// The hour at which the first day begins.
-const HOUR: i8 = 10;
+pub(super) const HOUR: i8 = 10;
 /// When something is sold, in days after the first one: to Wednesday's flash sale, and after the two return windows.
 const BUSY_DAYS: &[i64] = &[0, 1, 2, 3, 11, 19, 20];
 /// The day of the month on which members get more.
@@ -33,7 +33,7 @@ const MEMBER_DAY: i8 = 15;
 /// The shop's partner, as the demo calls it.
 const PARTNER: &str = "shop";
 /// Of all goods here; no offer of the year is about it.
-const CATEGORY: &str = "SHOWCASE";
+pub(super) const CATEGORY: &str = "SHOWCASE";
 
 /// The goods: what the shop calls them, class, price in fen, stock where it is counted.
 const GOODS: &[(&str, &str, i64, Option<i64>)] = &[
