@@ -14,7 +14,7 @@ mod sweep;
 
 pub use self::{
     cursors::{Batch, CURSORS, Consumer, Cursor, Gone, Lag, Position, consumers, lag, read, rewind},
-    sweep::{SWEPT, passed, sweep},
+    sweep::{SWEPT, begun_before, passed, sweep},
 };
 
 use crate::{

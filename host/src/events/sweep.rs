@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 
-use super::{CURSORS, Consumer, EVENTS, Position};
+use super::{CURSORS, Consumer, EVENTS, Position, SHARDS};
 use crate::store::{Scan, StoreError, Table, Tx};
 
 /// The last event of each shard that was swept: the log begins behind it, also for a consumer that was never seen.
@@ -21,6 +21,22 @@ pub fn passed(tx: &mut Tx<'_>, consumers: &[Consumer], shard: u16) -> Result<Opt
         slowest = Some(slowest.map_or(done, |slowest: Position| slowest.min(done)));
     }
     Ok(slowest)
+}
+
+/// The shards from `first` on whose oldest event happened before an instant.
+///
+/// # Errors
+///
+/// Those of the store.
+pub fn begun_before(tx: &mut Tx<'_>, first: u16, before: Timestamp) -> Result<Vec<u16>, StoreError> {
+    let mut begun = Vec::new();
+    for shard in first..SHARDS {
+        let oldest = tx.scan_rows(&EVENTS, &Scan::prefix(&shard).limit(1))?;
+        if oldest.first().is_some_and(|(_, row)| row.at < before) {
+            begun.push(shard);
+        }
+    }
+    Ok(begun)
 }
 
 /// Deletes the events of a shard that happened before an instant and do not lie behind `passed`, oldest first and at most

@@ -1,8 +1,8 @@
 //! `galenic demo`: a year of real purchases through the engine, over HTTP, as a partner would drive it.
 //!
-//! The demo starts the server in this process on a free port, on a clock that it moves by half a day. Everything of
-//! one half happens concurrently, except that each member does one thing after the other. Half-way the tier rule and
-//! the coupon policy are swapped while that half's orders flow. Timers fire as the clock moves, and members are written
+//! The demo starts the server in this process on a free port, on a clock that it moves by eighteen hours: now it is
+//! morning, now night. Everything of one tick happens concurrently, except that each member does one thing after the
+//! other. Half-way the tier rule and the coupon policy are swapped while that tick's orders flow. Timers fire as the clock moves, and members are written
 //! to through a loopback SMS gateway and a real SMTP server. At the end the year is counted again from its orders, and
 //! the first members go on for three weeks with what it did not show (`showcase/`).
 
@@ -45,7 +45,7 @@ use crate::{
 };
 
 /// How far the clock moves at once.
-const TICK_HOURS: i64 = 12;
+const TICK_HOURS: i64 = 18;
 /// What happens at once, at most.
 const CONCURRENT_MAX: usize = 64;
 /// When a parcel leaves, arrives, and some of it comes back, in ticks after the order.

@@ -14,7 +14,7 @@ mod segment;
 use std::{
     collections::BTreeSet,
     fs::{self, File, OpenOptions},
-    io::{self, Read as _, Write as _},
+    io::{self, BufReader, Read as _, Write as _},
     os::unix::fs::FileExt as _,
     path::{Path, PathBuf},
     sync::{Mutex, MutexGuard, PoisonError},
@@ -376,27 +376,55 @@ pub struct Iter<'a> {
     link: Option<(u64, Chain)>,
 }
 
-/// A segment being read.
+/// A segment being read, a frame at a time.
 struct Open {
     segment: u64,
-    bytes: Vec<u8>,
-    at: usize,
+    path: PathBuf,
+    file: BufReader<File>,
+    at: u64,
+    /// Where what was synced ends.
+    end: u64,
     chain: Chain,
+    frame: Vec<u8>,
+}
+
+impl Open {
+    /// Reads the next frame into `frame`; `false` if it ends behind the segment.
+    fn fill(&mut self) -> Result<bool, DecisionsError> {
+        let left = usize::try_from(self.end - self.at).unwrap_or(usize::MAX);
+        if left < FRAME_HEADER_BYTES {
+            return Ok(false);
+        }
+        self.frame.resize(FRAME_HEADER_BYTES, 0);
+        self.file.read_exact(&mut self.frame).map_err(at(&self.path))?;
+        let payload = segment::payload_bytes(&self.frame).filter(|bytes| *bytes <= left - FRAME_HEADER_BYTES);
+        let Some(payload) = payload else { return Ok(false) };
+        self.frame.resize(FRAME_HEADER_BYTES + payload, 0);
+        self.file.read_exact(&mut self.frame[FRAME_HEADER_BYTES..]).map_err(at(&self.path))?;
+        Ok(true)
+    }
 }
 
 impl Iter<'_> {
     fn next_segment(&mut self, segment: u64) -> Result<Open, DecisionsError> {
         let path = path_of(&self.log.dir, segment);
-        let mut bytes = fs::read(&path).map_err(at(&path))?;
+        let file = File::open(&path).map_err(at(&path))?;
+        let mut end = file.metadata().map_err(at(&path))?.len();
         let corrupt = |why| DecisionsError::Corrupt { at: DecisionRef { segment, offset: 0 }, why };
         if segment == self.until.segment {
-            let synced = usize::try_from(self.until.offset).unwrap_or(usize::MAX);
-            if bytes.len() < synced {
+            if end < self.until.offset {
                 return Err(corrupt("the segment is shorter than what was synced"));
             }
-            bytes.truncate(synced);
+            end = self.until.offset;
         }
-        let link = segment::read_header(segment, &bytes).ok_or_else(|| corrupt("the header is damaged"))?;
+        let mut file = BufReader::new(file);
+        let mut header = [0; HEADER_BYTES];
+        let whole = end >= HEADER_BYTES as u64;
+        if whole {
+            file.read_exact(&mut header).map_err(at(&path))?;
+        }
+        let link = Some(&header[..]).filter(|_| whole).and_then(|header| segment::read_header(segment, header));
+        let link = link.ok_or_else(|| corrupt("the header is damaged"))?;
         if let Some((before, chain)) = &self.link {
             if before + 1 != segment {
                 return Err(corrupt("the segment before it is missing"));
@@ -405,7 +433,8 @@ impl Iter<'_> {
                 return Err(corrupt("it does not follow on the segment before"));
             }
         }
-        Ok(Open { segment, chain: segment::begin(&bytes[..HEADER_BYTES]), bytes, at: HEADER_BYTES })
+        let (at, chain) = (HEADER_BYTES as u64, segment::begin(&header));
+        Ok(Open { segment, path, file, at, end, chain, frame: Vec::new() })
     }
 
     fn advance(&mut self) -> Result<Option<(DecisionRef, DecisionRecord)>, DecisionsError> {
@@ -418,15 +447,18 @@ impl Iter<'_> {
                 self.open = Some(self.next_segment(segment)?);
             }
             let Some(open) = &mut self.open else { return Ok(None) };
-            let place = DecisionRef { segment: open.segment, offset: open.at as u64 };
-            if open.at == open.bytes.len() {
+            let place = DecisionRef { segment: open.segment, offset: open.at };
+            if open.at == open.end {
                 self.link = Some((open.segment, open.chain));
                 self.open = None;
                 continue;
             }
-            let payload = segment::read_frame(&open.bytes[open.at..], Some(&mut open.chain));
-            let payload = payload.ok_or(DecisionsError::Corrupt { at: place, why: "its digest differs" })?;
-            open.at += FRAME_HEADER_BYTES + payload.len();
+            let corrupt = DecisionsError::Corrupt { at: place, why: "its digest differs" };
+            if !open.fill()? {
+                return Err(corrupt);
+            }
+            let payload = segment::read_frame(&open.frame, Some(&mut open.chain)).ok_or(corrupt)?;
+            open.at += open.frame.len() as u64;
             if place >= self.from {
                 return decode(place, payload).map(|record| Some((place, record)));
             }

@@ -94,7 +94,7 @@ impl JobKind {
             Self::MemberDay => Some(("0 9 15 * *", CatchUp::All, 0)),
             Self::Tiers => Some(("0 3 * * *", CatchUp::Once, 600)),
             Self::Decisions => Some(("30 3 * * *", CatchUp::Once, 600)),
-            Self::Idempotency => Some(("45 3 * * *", CatchUp::Once, 600)),
+            Self::Idempotency => Some(("45 3 * * 1", CatchUp::Once, 600)),
             Self::Touches => Some(("15 4 * * *", CatchUp::Once, 600)),
             Self::Statutory => Some(("30 4 * * *", CatchUp::Once, 600)),
             Self::Events => Some(("45 4 * * *", CatchUp::Once, 600)),

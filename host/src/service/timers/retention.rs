@@ -117,19 +117,22 @@ impl Services {
     pub(super) async fn sweep_events(&self, turn: Turn) -> Result<Option<Step>, Error> {
         let before = turn.days_ago(self.settings.schedule.events_kept_days);
         let first = turn.job.cursor.as_deref().and_then(u16::from_bytes).unwrap_or(0);
-        self.commit_step(turn, move |tx| sweep_events(tx, first, before)).await
+        // On most nights there is nothing: that is seen beside the writer.
+        let shards: Vec<u16> =
+            self.store.peek(move |tx| events::begun_before(tx, first, before)).await.map_err(Error::Store)?;
+        self.commit_step(turn, move |tx| sweep_events(tx, &shards, before)).await
     }
 }
 
-/// Goes through the shards from `first` on until it has deleted as many events as a step may.
-fn sweep_events(tx: &mut Tx<'_>, first: u16, before: Timestamp) -> Result<Step, Error> {
+/// Goes through shards until it has deleted as many events as a step may.
+fn sweep_events(tx: &mut Tx<'_>, shards: &[u16], before: Timestamp) -> Result<Step, Error> {
     let mut consumers = events::consumers(tx)?;
     if happened::is_idle(tx)? {
         // It stays where it is while nothing waits, and then nothing that happened so far matters to it.
         consumers.retain(|consumer| consumer.name() != happened::CONSUMER);
     }
     let (mut swept, mut next) = (0, None);
-    for shard in first..events::SHARDS {
+    for shard in shards.iter().copied() {
         if swept == STEP_ROWS_MAX {
             next = Some(shard.to_bytes());
             break;
