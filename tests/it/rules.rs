@@ -26,6 +26,27 @@ fn outcome<'a>(quote: &'a Json, code: &str) -> (i64, &'a Json) {
     (found["amount"]["minor"].as_i64().expect("an amount"), &found["reasons"][0])
 }
 
+/// The tier is read as stored, the tier slot runs after pay and refund: an order is priced and earns at the tier from
+/// before it, the next one at the tier that it brought.
+#[tokio::test]
+async fn r1_benefits_count_from_the_next_order() {
+    let app = TestApp::start().await;
+    let member = app.member("m-1").await;
+    app.product("bed", 299_900).await;
+    app.product("tea", 10_000).await;
+    let payable = async || app.quote(&member, &["tea"]).await["price"]["payable"].clone();
+    let order = app.order(&member, &["bed"]).await;
+    assert_eq!((tier(&app, &member).await.as_str(), payable().await), ("member", cny(10_000)), "placed is not paid");
+    let paid = app.pay(&order).await;
+    assert_eq!(paid["earning"]["points"], 2_999, "not twice: it was not gold's order");
+    assert_eq!((tier(&app, &member).await.as_str(), payable().await), ("gold", cny(8_800)));
+    let next = app.order(&member, &["tea"]).await;
+    assert_eq!(app.pay(&next).await["earning"]["points"], 176, "gold's, of the lines as they were priced");
+    let refunds = format!("/v1/orders/{}/refunds", text(&order["id"]));
+    app.shop.post(&refunds, json!({"cause": "quality"})).await.expect(200);
+    assert_eq!((tier(&app, &member).await.as_str(), payable().await), ("member", cny(10_000)), "at once");
+}
+
 /// Bronze from 199.00, to the fen, and the benefit counts from the next order.
 #[tokio::test]
 async fn c1_spend_tiers() {
