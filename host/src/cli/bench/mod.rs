@@ -6,11 +6,13 @@
 
 mod backup;
 mod books;
+mod commits;
 mod flash;
 mod growth;
 mod orders;
 mod plugins;
 mod postgres;
+mod quotes;
 mod tiers;
 mod timers;
 mod touches;
@@ -50,7 +52,7 @@ pub(super) struct BenchArgs {
     #[arg(long, value_name = "N", default_value_t = 100_000, value_parser = clap::value_parser!(u32).range(10_000..=10_000_000))]
     members: u32,
     /// Measures one of them alone.
-    #[arg(long, value_name = "WHAT", value_parser = ["touches", "plugins", "orders", "flash", "postgres", "growth", "backup", "timers", "tiers", "books"])]
+    #[arg(long, value_name = "WHAT", value_parser = ["touches", "plugins", "orders", "quotes", "flash", "postgres", "growth", "backup", "timers", "tiers", "books"])]
     only: Option<String>,
 }
 
@@ -87,6 +89,9 @@ pub(super) async fn run(args: BenchArgs) -> anyhow::Result<ExitCode> {
     }
     if wanted("orders") {
         write(&args.out, "orders", &orders::measure(args.orders).await?)?;
+    }
+    if wanted("quotes") {
+        write(&args.out, "quotes", &quotes::measure().await?)?;
     }
     if wanted("flash") {
         write(&args.out, "flash", &flash::measure().await?)?;

@@ -36,6 +36,8 @@ pub(super) const CLIENTS: usize = 16;
 const QUOTERS: usize = 4;
 /// Products of the catalogue.
 const PRODUCTS: usize = 200;
+/// Lines of an order.
+const LINES: usize = 3;
 /// Durable swaps there and back.
 const SWAPS: usize = 100;
 
@@ -147,7 +149,7 @@ impl Shop {
 
     /// Two of each of three products that depend on the member.
     pub(super) fn cart(&self, n: usize) -> anyhow::Result<Cart> {
-        let lines = self.lines(n);
+        let lines = self.lines(n, LINES);
         let lines = lines.iter().map(|line| line.parse().map(|line: ProductId| (line, 2)));
         Ok(Cart {
             lines: lines.collect::<Result<_, _>>()?,
@@ -158,9 +160,9 @@ impl Shop {
         })
     }
 
-    /// Three lines that depend on the member.
-    fn lines(&self, n: usize) -> Vec<String> {
-        (0..3).map(|line| self.products[(n * 7 + line * 13) % self.products.len()].clone()).collect()
+    /// So many lines, each of another product, that depend on the member.
+    pub(super) fn lines(&self, n: usize, count: usize) -> Vec<String> {
+        (0..count).map(|line| self.products[(n * 7 + line * 13) % self.products.len()].clone()).collect()
     }
 }
 
@@ -231,7 +233,7 @@ async fn over_http(shop: &Shop, members: &[String]) -> anyhow::Result<(Timed, Ti
     let wires = Arc::new(Wires::new(shop.server.address(), shop.client.key().to_owned()));
     let quotes = Arc::new(Mutex::new(Vec::new()));
     let work = members.iter().cloned().enumerate().map(|(n, member)| {
-        let (lines, quotes, wires) = (shop.lines(n), Arc::clone(&quotes), Arc::clone(&wires));
+        let (lines, quotes, wires) = (shop.lines(n, LINES), Arc::clone(&quotes), Arc::clone(&wires));
         async move {
             let lines: Vec<Json> = lines.iter().map(|line| json!({ "product": line, "quantity": 2 })).collect();
             let fee = json!({ "minor": 600, "currency": "CNY" });

@@ -3,8 +3,8 @@
 //! A cluster of its own in a temporary directory, on loopback, with Debian's defaults for durability (every commit is on
 //! disk before it is answered), SERIALIZABLE as the store is, started and stopped here. `pgbench` drives it with as many
 //! clients as the orders have, and runs the three transactions of an order: a quote, a place, a payment, with the rows
-//! that the engine writes in each, of the same sizes. What plugins and pricing compute is left out: that is in favour of
-//! PostgreSQL.
+//! that the engine writes in each, of the same sizes. Beside it stand the same transactions through the store
+//! (`commits.rs`), and whole orders with all that plugins and pricing compute, which PostgreSQL does not have to do.
 
 use std::{
     fs,
@@ -16,13 +16,17 @@ use std::{
 
 use anyhow::{Context as _, bail, ensure};
 
+use jiff::Timestamp;
+
 use super::{
-    Figure,
+    Figure, commits,
     orders::{CLIENTS, Shop, through_services},
 };
 
 /// Members of both, each with as many orders as come.
 const MEMBERS: usize = 4_000;
+/// Orders of which the commits alone are made.
+const COMMITTED: u64 = 16_000;
 /// How long PostgreSQL is measured.
 const SECONDS: u32 = 15;
 /// Where Debian puts what a cluster needs.
@@ -44,11 +48,14 @@ pub(super) async fn measure() -> anyhow::Result<Vec<Figure>> {
     let shop = Shop::open(dir.path(), MEMBERS).await?;
     let ours = through_services(&shop, &shop.members).await?.per_second();
     shop.server.stop().await?;
+    let at: Timestamp = "2026-03-15T04:00:00Z".parse()?;
+    let alone = commits::measure(dir.path(), u64::try_from(MEMBERS)?, COMMITTED, at).await?.per_second();
     let theirs = tokio::task::spawn_blocking(|| Cluster::start()?.orders_per_second());
     let theirs = theirs.await.context("the measurement panicked")??;
     Ok(vec![
         Figure::new("paid orders as SQL, PostgreSQL 15, 16 clients", theirs, "orders/s"),
-        Figure::new("paid orders, use cases, 16 clients", ours, "orders/s").against(theirs),
+        Figure::new("the same commits through the store, 16 clients", alone, "orders/s").against(theirs),
+        Figure::new("paid orders with plugins and pricing, 16 clients", ours, "orders/s").against(theirs),
     ])
 }
 
