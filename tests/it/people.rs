@@ -111,7 +111,7 @@ async fn r9_refills_are_carried_forward() {
     };
     let refills = async || app.shop.get(&format!("/v1/members/{member}/refills")).await.expect(200)["items"].clone();
 
-    deliver(&["pack", "sweets"]).await;
+    let first = deliver(&["pack", "sweets"]).await;
     let one = refills().await;
     assert_eq!(one.as_array().map(Vec::len), Some(1), "sweets last as long as they last: {one:#}");
     assert_eq!((&one[0]["runs_out"], &one[0]["remind_on"]), (&json!("2026-03-31"), &json!("2026-03-28")));
@@ -126,12 +126,15 @@ async fn r9_refills_are_carried_forward() {
     at(&app, "2026-04-27T01:00:00Z").await;
     assert_eq!((issued(&app, &member, &nudge).await, &refills().await[0]["told"]), (1, &json!(true)), "27 April");
 
-    // A faulty pack that comes back was not taken: the first one is empty since March.
+    // What is left of a faulty pack comes back: the first one is empty since March.
     let refunds = format!("/v1/orders/{}/refunds", text(&second["id"]));
     app.shop.post(&refunds, json!({"cause": "fault"})).await.expect(200);
     assert_eq!(refills().await, json!([]));
     deliver(&["pack"]).await;
     assert_eq!(refills().await[0]["runs_out"], "2026-05-27", "what comes after the end counts from its delivery");
+    let refunds = format!("/v1/orders/{}/refunds", text(&first["id"]));
+    app.shop.post(&refunds, json!({"cause": "fault"})).await.expect(200);
+    assert_eq!(refills().await[0]["runs_out"], "2026-05-27", "what ran out in March is no part of it");
     app.shop.delete(&format!("/v1/members/{member}")).await.expect(200);
     at(&app, "2026-05-30T00:00:00Z").await;
     let supplies = app.services().store.read(|tx| tx.scan(&SUPPLIES, &Scan::all()));

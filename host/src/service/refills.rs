@@ -1,7 +1,8 @@
 //! Refills: when what was delivered to a patient runs out, and a word some days before (R9).
 //!
 //! An item lasts its product's days of supply. Supply counts from the day of delivery; what comes while there is some left
-//! begins when that ends, and so moves the word that was planned. What comes back is taken off again.
+//! begins when that ends, and so moves the word that was planned. What comes back is taken off again, as far as its days
+//! are still ahead: what ran out before is no part of what there is now.
 //!
 //! A member has one timer for each day on which something may be said. What fires looks at what runs out soon and was not
 //! spoken of: a day on which nothing is due any more passes in silence. What lasts no longer than the notice says nothing.
@@ -35,6 +36,8 @@ const SUPPLY_DAYS_MAX: i64 = 3_650;
 const SUPPLIES_KEPT_DAYS: i32 = 400;
 /// Supplies forgotten with each delivery: more than most bring.
 const SUPPLIES_SWEPT_AT_ONCE: usize = 8;
+/// Deliveries of one supply whose return changes it; of more, the oldest are as good as taken.
+const STRETCHES_MAX: usize = 32;
 
 /// How long a patient's supply of a product lasts.
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
@@ -48,6 +51,49 @@ pub struct Supply {
     /// Whether the member was told.
     #[n(2)]
     pub told: bool,
+    /// The deliveries that it is made of and that last beyond the day of the latest, one after the other.
+    #[cbor(n(3), default)]
+    pub stretches: Vec<Stretch>,
+}
+
+/// The days that one delivery lasts.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+pub struct Stretch {
+    /// What was delivered.
+    #[n(0)]
+    pub order: OrderId,
+    /// The first day that it covers.
+    #[n(1)]
+    pub from: i32,
+    /// The first day that it does not.
+    #[n(2)]
+    pub until: i32,
+}
+
+impl Supply {
+    /// What is left today is followed by what an order brings.
+    fn add(before: Option<Self>, order: OrderId, today: i32, days: i32) -> Self {
+        let from = before.as_ref().map_or(today, |supply| supply.runs_out.max(today));
+        let mut stretches = before.map_or_else(Vec::new, |supply| supply.stretches);
+        stretches.retain(|stretch| stretch.until > today);
+        let until = from.saturating_add(days);
+        stretches.push(Stretch { order, from, until });
+        stretches.drain(..stretches.len().saturating_sub(STRETCHES_MAX));
+        Self { runs_out: until, order, told: false, stretches }
+    }
+
+    /// Days of what an order brought are gone, as far as they are still ahead; whether any were.
+    fn take(&mut self, order: OrderId, today: i32, days: i32) -> bool {
+        let Some(at) = self.stretches.iter().position(|stretch| stretch.order == order) else { return false };
+        let (from, until) = (self.stretches[at].from, self.stretches[at].until);
+        let gone = days.min(until - from.max(today)).max(0);
+        self.stretches[at].until -= gone;
+        for later in &mut self.stretches[at + 1..] {
+            (later.from, later.until) = (later.from - gone, later.until - gone);
+        }
+        self.runs_out -= gone;
+        gone > 0
+    }
 }
 
 /// A supply as it is shown.
@@ -116,14 +162,13 @@ pub(super) fn delivered(tx: &mut Tx<'_>, order: &Order, now: Timestamp, settings
     let Some(supplies) = supplies(tx, order, &items)? else { return Ok(()) };
     forget_old(tx, order.member, today)?;
     for (key, days) in supplies {
-        let from = tx.get(&SUPPLIES, &key)?.map_or(today, |supply| supply.runs_out.max(today));
-        let supply = Supply { runs_out: from.saturating_add(days), order: order.id, told: false };
+        let supply = Supply::add(tx.get(&SUPPLIES, &key)?, order.id, today, days);
         put(tx, key, &supply, now, settings)?;
     }
     Ok(())
 }
 
-/// Items of an order that had arrived came back: what they would have lasted is taken off.
+/// Items of an order that had arrived came back: what they would still have lasted is taken off.
 ///
 /// # Errors
 ///
@@ -137,12 +182,14 @@ pub(super) fn came_back(
 ) -> Result<(), StoreError> {
     let today = day_number(now, &settings.zone);
     for (key, days) in supplies(tx, order, items)?.unwrap_or_default() {
-        let Some(supply) = tx.get(&SUPPLIES, &key)? else { continue };
-        let runs_out = supply.runs_out.saturating_sub(days);
-        if runs_out <= today {
+        let Some(mut supply) = tx.get(&SUPPLIES, &key)? else { continue };
+        if !supply.take(order.id, today, days) {
+            continue;
+        }
+        if supply.runs_out <= today {
             tx.delete(&SUPPLIES, &key)?;
         } else {
-            put(tx, key, &Supply { runs_out, told: false, ..supply }, now, settings)?;
+            put(tx, key, &Supply { told: false, ..supply }, now, settings)?;
         }
     }
     Ok(())
@@ -222,4 +269,41 @@ fn forget_old(tx: &mut Tx<'_>, member: MemberId, today: i32) -> Result<(), Store
         tx.delete(&SUPPLIES, &key)?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ids::Id as _;
+
+    /// Deliveries as day and days, then what comes back as which delivery, day and days: the first day without.
+    fn check(deliveries: &[(i32, i32)], back: (u128, i32, i32), runs_out: i32) {
+        let mut supply = None;
+        for (nth, (today, days)) in (0..).zip(deliveries) {
+            supply = Some(Supply::add(supply, OrderId::from_bits(nth), *today, *days));
+        }
+        let mut supply = supply.expect("something was delivered");
+        let (nth, today, days) = back;
+        supply.take(OrderId::from_bits(nth), today, days);
+        assert_eq!(supply.runs_out, runs_out, "{deliveries:?}, back {back:?}: {supply:?}");
+    }
+
+    #[test]
+    fn only_days_that_are_still_ahead_come_back() {
+        check(&[(0, 30)], (0, 0, 30), 0);
+        check(&[(0, 30)], (0, 10, 30), 10);
+        check(&[(0, 60)], (0, 10, 30), 30);
+        check(&[(0, 30), (20, 30)], (1, 25, 30), 30);
+        check(&[(0, 30), (20, 30)], (0, 25, 30), 55);
+        check(&[(0, 30), (35, 30)], (0, 36, 30), 65);
+        check(&[(0, 30), (20, 30)], (0, 40, 30), 60);
+        check(&[(0, 30), (20, 30)], (7, 25, 30), 60);
+    }
+
+    #[test]
+    fn the_oldest_deliveries_are_forgotten() {
+        let deliveries = vec![(0, 1); STRETCHES_MAX + 1];
+        check(&deliveries, (0, 0, 1), 33);
+        check(&deliveries, (1, 0, 1), 32);
+    }
 }
