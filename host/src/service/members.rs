@@ -200,10 +200,7 @@ impl Services {
                         occasions::set_birthday(tx, id, birthday, now, &settings)?;
                     }
                     let issued = coupons::issue_for_profile(tx, &member, &held, first_coupon, now, &settings)?;
-                    let referred = match &verified {
-                        Some(phone) => referrals::verified(tx, id, phone, now)?,
-                        None => None,
-                    };
+                    let referred = referrals::verified(tx, id, verified.as_ref(), now)?;
                     put_moved(tx, &mut member)?;
                     events::append(tx, id, [What::Updated].into_iter().chain(issued).chain(referred))?;
                     Ok(member)
@@ -361,10 +358,7 @@ fn register(tx: &mut Tx<'_>, joins: &Joins) -> Result<Member, Error> {
     if let Some(by) = referred_by {
         referrals::joined(tx, member, *by, now)?;
     }
-    let referred = match verified {
-        Some(phone) => referrals::verified(tx, member.id, phone, now)?,
-        None => None,
-    };
+    let referred = referrals::verified(tx, member.id, verified.as_ref(), now)?;
     events::append(tx, member.id, [What::Registered].into_iter().chain(issued).chain(completed).chain(referred))?;
     Ok(member.clone())
 }

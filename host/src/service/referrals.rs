@@ -98,8 +98,8 @@ pub(super) fn joined(tx: &mut Tx<'_>, member: &Member, by: MemberId, now: Timest
     Ok(tx.put(&REFERRALS_OF_MEMBER, &(by, member.id), &())?)
 }
 
-/// A member verified a phone: it counts as seen from now on, and decides a referral that waits. What happened to the
-/// member, for the caller to append.
+/// A member verified a phone, if one is given: it counts as seen from now on, and decides a referral that waits. What
+/// happened to the member, for the caller to append.
 ///
 /// # Errors
 ///
@@ -107,9 +107,10 @@ pub(super) fn joined(tx: &mut Tx<'_>, member: &Member, by: MemberId, now: Timest
 pub(super) fn verified(
     tx: &mut Tx<'_>,
     member: MemberId,
-    phone: &AddressHash,
+    phone: Option<&AddressHash>,
     now: Timestamp,
 ) -> Result<Option<What>, StoreError> {
+    let Some(phone) = phone else { return Ok(None) };
     let seen = tx.get(&PHONES_SEEN, phone)?.is_some();
     if !seen {
         tx.put(&PHONES_SEEN, phone, &member)?;

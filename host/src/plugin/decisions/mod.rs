@@ -419,12 +419,11 @@ impl Iter<'_> {
         }
         let mut file = BufReader::new(file);
         let mut header = [0; HEADER_BYTES];
-        let whole = end >= HEADER_BYTES as u64;
-        if whole {
+        // One that is too short leaves zeros, which are no header.
+        if end >= HEADER_BYTES as u64 {
             file.read_exact(&mut header).map_err(at(&path))?;
         }
-        let link = Some(&header[..]).filter(|_| whole).and_then(|header| segment::read_header(segment, header));
-        let link = link.ok_or_else(|| corrupt("the header is damaged"))?;
+        let link = segment::read_header(segment, &header).ok_or_else(|| corrupt("the header is damaged"))?;
         if let Some((before, chain)) = &self.link {
             if before + 1 != segment {
                 return Err(corrupt("the segment before it is missing"));
