@@ -44,9 +44,7 @@ use crate::{
 const MASTER_KEY_FILE: &str = "master.key";
 /// Events that ask for messages are looked for this often.
 const EVENTS_EVERY: Duration = Duration::from_millis(250);
-/// Events counted for recommendations in one go.
-const COUNTED_AT_ONCE: usize = 1_000;
-/// How often that is done for one look: what is left waits for the next.
+/// How often events are counted for recommendations for one look: what is left waits for the next.
 const COUNTED_IN_A_ROW: usize = 8;
 /// What is due is looked for this often.
 const TIMERS_EVERY: Duration = Duration::from_secs(1);
@@ -427,8 +425,8 @@ async fn ask(services: &Services, mut stopped: watch::Receiver<bool>) {
         }
         while !*stopped.borrow() {
             match services.ask_for_events().await {
-                Ok(0) => break,
-                Ok(_) => {}
+                Ok(asked) if asked.more => {}
+                Ok(_) => break,
                 Err(error) => {
                     tracing::error!(%error, "messages cannot be asked for");
                     break;
@@ -440,7 +438,7 @@ async fn ask(services: &Services, mut stopped: watch::Receiver<bool>) {
 
 async fn advance_recommendations(services: &Services, stopped: &watch::Receiver<bool>) -> Result<(), Error> {
     for _ in 0..COUNTED_IN_A_ROW {
-        if services.advance_recommendations(COUNTED_AT_ONCE).await? == 0 || *stopped.borrow() {
+        if services.advance_recommendations().await? == 0 || *stopped.borrow() {
             break;
         }
     }

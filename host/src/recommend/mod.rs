@@ -1,8 +1,8 @@
 //! Which products are bought, and bought together: counts over the paid orders of all members.
 //!
-//! [`advance`] is the only way in: it reads the event log behind a cursor per shard and counts the baskets of paid
-//! orders, so that paying an order costs nothing more. [`bought_with`] and [`baskets`] are the ways out. Nothing here knows
-//! members, prices or plugins, and a count says nothing of who bought.
+//! [`read`] and [`count`] are the way in: one reads the event log behind a cursor per shard, beside whoever writes, the
+//! other counts the baskets of paid orders, so that paying an order costs nothing more. [`bought_with`] and [`baskets`] are
+//! the ways out. Nothing here knows members, prices or plugins, and a count says nothing of who bought.
 //!
 //! The counts are of orders as they were paid: refunds do not take them back.
 //!
@@ -18,7 +18,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use minicbor::{Decode, Encode};
 
 use crate::{
-    events::{self, EVENTS, Event, Position, What},
+    events::{EVENTS, Position, What},
     ids::{OrderId, ProductId},
     store::{SCAN_ROWS_MAX, Scan, Seq, StoreError, Table, Tx},
 };
@@ -114,21 +114,6 @@ impl Counts {
     }
 }
 
-/// Whether events wait that were not counted.
-///
-/// # Errors
-///
-/// Those of the store.
-pub fn is_behind(tx: &mut Tx<'_>) -> Result<bool, StoreError> {
-    for shard in 0..events::SHARDS {
-        let cursor = tx.get(&CURSORS, &shard)?;
-        if !waiting(tx, shard, cursor, 1)?.is_empty() {
-            return Ok(true);
-        }
-    }
-    Ok(false)
-}
-
 /// How far a shard of the log is counted.
 ///
 /// # Errors
@@ -139,62 +124,84 @@ pub fn counted(tx: &mut Tx<'_>, shard: u16) -> Result<Option<Position>, StoreErr
     Ok(cursor.map(|Cursor { seq, number }| Position { seq: Seq::new(seq), n: number }))
 }
 
-/// Counts at most `limit` further events; how many it did. Call again while it is not zero. `products_of` reads what an
-/// order holds.
+/// Events of a shard that are not counted yet, oldest first.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Waiting {
+    shard: u16,
+    /// Where they were read.
+    before: Option<Cursor>,
+    /// Each with the products of the order that it paid, if it did.
+    events: Vec<(Cursor, BTreeSet<ProductId>)>,
+}
+
+impl Waiting {
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.events.is_empty()
+    }
+}
+
+/// Reads at most `limit` events of a shard that are not counted yet; `products_of` reads what an order holds.
 ///
 /// # Errors
 ///
 /// Those of the store and of `products_of`.
-pub fn advance<E: From<StoreError>>(
+pub fn read<E: From<StoreError>>(
     tx: &mut Tx<'_>,
+    shard: u16,
     limit: usize,
     mut products_of: impl FnMut(&mut Tx<'_>, OrderId) -> Result<Vec<ProductId>, E>,
-) -> Result<usize, E> {
+) -> Result<Waiting, E> {
+    let before = tx.get(&CURSORS, &shard)?;
+    let scan = Scan::prefix(&shard).limit(limit.min(SCAN_ROWS_MAX));
+    let scan = match before {
+        Some(Cursor { seq, number }) => scan.after(&(shard, Seq::new(seq), number)),
+        None => scan,
+    };
+    let mut events = Vec::new();
+    for ((_, seq, number), event) in tx.scan(&EVENTS, &scan)? {
+        let mut products = BTreeSet::new();
+        if let What::OrderPaid(order) = event.what {
+            for product in products_of(tx, order)? {
+                if products.len() < BASKET_PRODUCTS_MAX {
+                    products.insert(product);
+                }
+            }
+        }
+        events.push((Cursor { seq: seq.get(), number }, products));
+    }
+    Ok(Waiting { shard, before, events })
+}
+
+/// Counts events that were read, as many as one transaction may, each once; how many it did.
+///
+/// # Errors
+///
+/// Those of the store.
+pub fn count(tx: &mut Tx<'_>, waiting: &[Waiting]) -> Result<usize, StoreError> {
     let mut counts = Counts::default();
     let mut done = 0;
     // Another shard comes first each time, so that none starves while all are busy.
-    let first = u16::try_from(tx.seq().get() % u64::from(events::SHARDS)).unwrap_or(0);
-    for shard in (first..events::SHARDS).chain(0..first) {
-        let before = tx.get(&CURSORS, &shard)?;
-        let (mut cursor, mut full) = (before, false);
-        for ((_, seq, number), event) in waiting(tx, shard, before, limit - done)? {
-            if let What::OrderPaid(order) = event.what {
-                let mut products = BTreeSet::new();
-                for product in products_of(tx, order)? {
-                    if products.len() < BASKET_PRODUCTS_MAX {
-                        products.insert(product);
-                    }
-                }
-                full = !counts.add(tx, &products)?;
-            }
-            if full {
+    let first = usize::try_from(tx.seq().get()).unwrap_or(0) % waiting.len().max(1);
+    let (later, sooner) = waiting.split_at(first);
+    for Waiting { shard, before, events } in sooner.iter().chain(later) {
+        // Somebody else counted them meanwhile.
+        if tx.get(&CURSORS, shard)? != *before {
+            continue;
+        }
+        let mut last = None;
+        for (cursor, products) in events {
+            if !counts.add(tx, products)? {
                 break;
             }
-            cursor = Some(Cursor { seq: seq.get(), number });
-            done += 1;
+            (last, done) = (Some(*cursor), done + 1);
         }
-        if let Some(moved) = cursor.filter(|_| cursor != before) {
-            tx.put(&CURSORS, &shard, &moved)?;
-        }
-        if full || done >= limit {
-            break;
+        if let Some(last) = last {
+            tx.put(&CURSORS, shard, &last)?;
         }
     }
     counts.write(tx)?;
     Ok(done)
-}
-
-/// An event and where it stands: shard, commit, number.
-type Row = ((u16, Seq, u16), Event);
-
-/// The events of a shard behind its cursor, oldest first.
-fn waiting(tx: &mut Tx<'_>, shard: u16, cursor: Option<Cursor>, limit: usize) -> Result<Vec<Row>, StoreError> {
-    let scan = Scan::prefix(&shard).limit(limit.min(SCAN_ROWS_MAX));
-    let scan = match cursor {
-        Some(Cursor { seq, number }) => scan.after(&(shard, Seq::new(seq), number)),
-        None => scan,
-    };
-    tx.scan(&EVENTS, &scan)
 }
 
 /// What was bought together with any of these products, and is none of them: at least how often, summed over these

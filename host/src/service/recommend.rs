@@ -31,6 +31,7 @@ use crate::{
         rule::{Kind, Reason},
         score::{Candidate, Score, ScoreRequest, Shelf},
     },
+    events,
     ids::{MemberId, OrderId, ProductId},
     ledger::counters::{self, CounterKey},
     plugin::{Answer, FellBackTo},
@@ -53,6 +54,8 @@ const KNOWN_MAX: usize = 100;
 const PURCHASES_MAX: usize = 32;
 /// Rows of one read.
 const ROWS_AT_ONCE: usize = 250;
+/// Events of a shard that are counted in one go.
+const EVENTS_AT_ONCE: usize = 20;
 
 /// What is recommended to one member on one shelf.
 #[derive(Clone, Debug)]
@@ -130,24 +133,29 @@ impl Services {
         Ok(Recommendations { items, release })
     }
 
-    /// Counts at most `limit` further events towards what is bought together; how many it did. Call again while it is not
+    /// Counts further events towards what is bought together, a bounded number; how many. Call again while it is not
     /// zero.
     ///
     /// # Errors
     ///
     /// Those of the store.
-    pub async fn advance_recommendations(&self, limit: usize) -> Result<usize, Error> {
-        if !self.store.read(recommend::is_behind).await? {
+    pub async fn advance_recommendations(&self) -> Result<usize, Error> {
+        let mut waiting = Vec::new();
+        for shard in 0..events::SHARDS {
+            let read = self.store.peek(move |tx| {
+                recommend::read(tx, shard, EVENTS_AT_ONCE, |tx, order| {
+                    let order = rows::get(tx, order)?;
+                    let lines = order.map(|order| order.priced.lines).unwrap_or_default();
+                    Ok::<_, Error>(lines.into_iter().map(|line| line.product).collect())
+                })
+            });
+            waiting.push(read.await?);
+        }
+        waiting.retain(|waiting| !waiting.is_empty());
+        if waiting.is_empty() {
             return Ok(0);
         }
-        let run = self.store.run(self.clock.now(), move |tx| {
-            recommend::advance(tx, limit, |tx, order| {
-                let order = rows::get(tx, order)?;
-                let lines = order.map(|order| order.priced.lines).unwrap_or_default();
-                Ok::<_, Error>(lines.into_iter().map(|line| line.product).collect())
-            })
-        });
-        run.await
+        Ok(self.store.run(self.clock.now(), move |tx| recommend::count(tx, &waiting)).await?)
     }
 
     /// What the member bought and kept, as far as the caller may see it.

@@ -88,7 +88,7 @@ async fn set(
 async fn send_due(api: &Api) -> Result<usize, Error> {
     let mut moved = 0;
     loop {
-        match api.services.ask_for_events().await? + api.services.deliver_due().await? {
+        match api.services.ask_for_events().await?.dealt + api.services.deliver_due().await? {
             0 => return Ok(moved),
             more => moved += more,
         }

@@ -3,12 +3,14 @@
 //! A consumer of the event log, with a cursor per shard that moves in the transaction that asks for the touches: every
 //! event asks once, whatever crashes. What an event tells a template is fixed per event and documented with the route.
 
+use std::sync::Arc;
+
 use jiff::{SignedDuration, Timestamp, tz::TimeZone};
 
 use super::touches::{SealedTouch, WantedTouch, ask};
 use crate::{
     domain::member::TierCause,
-    events::{self, Consumer, Event, Position, What},
+    events::{self, Batch, Consumer, Event, Position, What},
     ids::{CouponId, OrderId, PrescriptionId, ProductId, RedemptionId},
     reach::{
         automation::Automation,
@@ -31,6 +33,15 @@ const AUTOMATIONS_MAX: usize = 200;
 const EVENTS_AT_ONCE: usize = 20;
 /// How long a message may take: 30 days at most.
 const EXPIRES_HOURS: std::ops::RangeInclusive<u32> = 1..=720;
+
+/// What one look at the events did.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Asked {
+    /// Events that were dealt with.
+    pub dealt: usize,
+    /// Whether a shard had more than one look takes.
+    pub more: bool,
+}
 
 impl Services {
     /// Every automation, by event and template.
@@ -95,24 +106,53 @@ impl Services {
         run.await
     }
 
-    /// Asks for the messages of what has happened, a bounded step in every shard; how many events were dealt with. Call
-    /// again while it is not zero.
+    /// Asks for the messages of what has happened, a bounded step in every shard.
     ///
     /// # Errors
     ///
     /// Those of the store.
-    pub async fn ask_for_events(&self) -> Result<usize, Error> {
-        let automations: Vec<Automation> = self.store.peek(automations).await?;
-        let shards = (0..events::SHARDS).map(|shard| self.ask_in_shard(shard, &automations));
-        let done = futures::future::join_all(shards).await;
-        done.into_iter().sum()
+    pub async fn ask_for_events(&self) -> Result<Asked, Error> {
+        let Some(consumer) = Consumer::new(CONSUMER) else { return Ok(Asked::default()) };
+        let automations: Arc<[Automation]> = self.store.peek(automations).await?.into();
+        let (mut asked, mut silent, mut asking) = (Asked::default(), Vec::new(), Vec::new());
+        for shard in 0..events::SHARDS {
+            let (batch, touches) = self.wanted_in_shard(&consumer, shard, &automations).await?;
+            asked.dealt += batch.events.len();
+            asked.more |= batch.events.len() == EVENTS_AT_ONCE;
+            match (batch.events.is_empty(), touches.is_empty()) {
+                (true, _) => {}
+                (false, true) => silent.push(batch),
+                (false, false) => asking.push((batch, touches)),
+            }
+        }
+        let now = self.clock.now();
+        if !silent.is_empty() {
+            let run = self.store.run(now, move |tx| {
+                silent.iter().try_for_each(|batch| batch.advance(tx, batch.events.len()).map(drop))
+            });
+            run.await?;
+        }
+        let runs = asking.into_iter().map(|(batch, touches)| {
+            self.store.run(now, move |tx| {
+                if batch.advance(tx, batch.events.len())? {
+                    touches.iter().try_for_each(|one| ask(tx, now, one).map(drop))?;
+                }
+                Ok::<_, Error>(())
+            })
+        });
+        futures::future::try_join_all(runs).await?;
+        Ok(asked)
     }
 
-    async fn ask_in_shard(&self, shard: u16, automations: &[Automation]) -> Result<usize, Error> {
-        let Some(consumer) = Consumer::new(CONSUMER) else { return Ok(0) };
-        let now = self.clock.now();
-        let wanting = automations.to_vec();
-        let zone = self.settings.zone.clone();
+    /// The next events of a shard, and the messages that they ask for.
+    async fn wanted_in_shard(
+        &self,
+        consumer: &Consumer,
+        shard: u16,
+        automations: &Arc<[Automation]>,
+    ) -> Result<(Batch, Vec<SealedTouch>), Error> {
+        let (consumer, automations) = (consumer.clone(), Arc::clone(automations));
+        let (now, zone) = (self.clock.now(), self.settings.zone.clone());
         let read = self.store.peek(move |tx| {
             let batch = events::read(tx, &consumer, shard, EVENTS_AT_ONCE)?;
             let mut wanted = Vec::new();
@@ -121,26 +161,15 @@ impl Services {
                 if matches!(event.what, What::TierChanged { cause: TierCause::RuleChange, .. }) {
                     continue;
                 }
-                for automation in wanting.iter().filter(|automation| automation.event == event.what.name()) {
+                for automation in automations.iter().filter(|automation| automation.event == event.what.name()) {
                     wanted.push(touch(tx, automation, *position, event, now, &zone)?);
                 }
             }
             Ok::<_, Error>((batch, wanted))
         });
         let (batch, wanted) = read.await?;
-        if batch.events.is_empty() {
-            return Ok(0);
-        }
-        let sealed: Vec<SealedTouch> = wanted.into_iter().map(|one| self.seal_touch(one)).collect::<Result<_, _>>()?;
-        let dealt = batch.events.len();
-        let run = self.store.run(now, move |tx| {
-            if batch.advance(tx, batch.events.len())? {
-                sealed.iter().try_for_each(|one| ask(tx, now, one).map(drop))?;
-            }
-            Ok::<_, Error>(())
-        });
-        run.await?;
-        Ok(dealt)
+        let sealed = wanted.into_iter().map(|one| self.seal_touch(one)).collect::<Result<_, _>>()?;
+        Ok((batch, sealed))
     }
 }
 

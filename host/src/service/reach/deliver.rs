@@ -10,6 +10,7 @@ use super::{
 use crate::{
     domain::{
         channel::{Attempt, Failure},
+        member::Member,
         touch::Channel,
     },
     ids::TouchId,
@@ -166,10 +167,10 @@ impl Services {
 
 fn begin(tx: &mut Tx<'_>, planned: &Touch, terms: &Terms, now: Timestamp, lease: Timestamp) -> Result<Begun, Error> {
     let Some(mut touch) = tx.get(&TOUCHES, &planned.id)? else { return Ok(Begun::Moved) };
-    if !same(&touch, planned) || !text_stands(tx, &touch, terms)? {
+    let member = tx.get(&MEMBERS, &touch.member)?.ok_or_else(|| Error::unknown("member", touch.member))?;
+    if !same(&touch, planned) || !text_stands(tx, &touch, &member, terms)? {
         return Ok(Begun::Moved);
     }
-    let member = tx.get(&MEMBERS, &touch.member)?.ok_or_else(|| Error::unknown("member", touch.member))?;
     let template = tx.get(&TEMPLATES, &touch.template)?.ok_or_else(|| Error::unknown("template", &touch.template))?;
     let (verdict, day) = terms.judge(tx, &touch, &member, &template, now)?;
     if matches!(verdict, Verdict::AskGuard) {
@@ -211,10 +212,9 @@ fn begin(tx: &mut Tx<'_>, planned: &Touch, terms: &Terms, now: Timestamp, lease:
 }
 
 /// Whether the text that was rendered and reviewed is still the one that goes out to this member.
-fn text_stands(tx: &mut Tx<'_>, touch: &Touch, terms: &Terms) -> Result<bool, Error> {
+fn text_stands(tx: &mut Tx<'_>, touch: &Touch, member: &Member, terms: &Terms) -> Result<bool, Error> {
     let Some((language, version)) = terms.text else { return Ok(true) };
-    let member = tx.get(&MEMBERS, &touch.member)?;
-    let languages = template::languages(member.and_then(|member| member.language));
+    let languages = template::languages(member.language);
     let approved = template::approved(tx, &touch.template, terms.channel, &languages)?;
     Ok(approved.is_some_and(|variant| (variant.language, variant.version) == (language, version)))
 }

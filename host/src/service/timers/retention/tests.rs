@@ -14,8 +14,8 @@ const DAY: SignedDuration = SignedDuration::from_hours(24);
 
 /// Lets the consumers of the log see everything.
 async fn consume(fixture: &Fixture, recommend: bool) {
-    while fixture.services.ask_for_events().await.expect("asks") > 0 {}
-    while recommend && fixture.services.advance_recommendations(1_000).await.expect("counts") > 0 {}
+    while fixture.services.ask_for_events().await.expect("asks").dealt > 0 {}
+    while recommend && fixture.services.advance_recommendations().await.expect("counts") > 0 {}
 }
 
 /// An event goes once it is old and every consumer has passed it; nobody is put back to where some are missing.
