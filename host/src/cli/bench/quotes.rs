@@ -2,12 +2,13 @@
 
 use std::{
     sync::Arc,
+    thread,
     time::{Duration, Instant},
 };
 
 use anyhow::Context as _;
 use serde_json::{Value as Json, json};
-use tokio::task::JoinSet;
+use tokio::{sync::mpsc, task::JoinSet};
 
 use super::{Figure, orders::Shop, percentile_ms, wire::Wires};
 
@@ -20,7 +21,7 @@ const LINES: usize = 20;
 /// From one arrival to the next: five hundred in a second.
 const EVERY: Duration = Duration::from_millis(2);
 /// How many arrive.
-const QUOTES: u32 = 5_000;
+const QUOTES: usize = 5_000;
 
 pub(super) async fn measure() -> anyhow::Result<Vec<Figure>> {
     let dir = tempfile::tempdir()?;
@@ -28,12 +29,22 @@ pub(super) async fn measure() -> anyhow::Result<Vec<Figure>> {
     hand_out(&shop).await?;
     let wires = Arc::new(Wires::new(shop.server.address(), shop.client.key().to_owned()));
     let mut running = JoinSet::new();
-    let mut times = Vec::with_capacity(QUOTES as usize);
+    let mut times = Vec::with_capacity(QUOTES);
+    let carts: Vec<String> = (0..QUOTES).map(|n| cart(&shop, n)).collect();
     let begun = Instant::now();
-    for n in 0..QUOTES {
-        let arrival = begun + EVERY * n;
-        let cart = cart(&shop, n as usize);
-        tokio::time::sleep_until(arrival.into()).await;
+    let (arrive, mut arrivals) = mpsc::channel(QUOTES);
+    // A thread of its own, because the runtime's timer is up to two milliseconds late.
+    thread::spawn(move || {
+        for n in 0..QUOTES {
+            let arrival = begun + EVERY * u32::try_from(n).unwrap_or(u32::MAX);
+            thread::sleep(arrival.saturating_duration_since(Instant::now()));
+            if arrive.try_send(arrival).is_err() {
+                return;
+            }
+        }
+    });
+    for (n, cart) in carts.into_iter().enumerate() {
+        let arrival = arrivals.recv().await.context("the arrivals ended early")?;
         let wires = Arc::clone(&wires);
         running.spawn(async move {
             wires.post("/v1/quotes", &format!("arrival-{n}"), &cart).await?;
@@ -43,7 +54,7 @@ pub(super) async fn measure() -> anyhow::Result<Vec<Figure>> {
     while let Some(done) = running.join_next().await {
         times.push(done.context("a client panicked")??);
     }
-    let rate = f64::from(QUOTES) / begun.elapsed().as_secs_f64();
+    let rate = f64::from(u32::try_from(QUOTES)?) / begun.elapsed().as_secs_f64();
     shop.server.stop().await?;
     Ok(vec![
         Figure::new("quotes of 20 lines and 10 coupons, arriving", rate, "quotes/s"),
