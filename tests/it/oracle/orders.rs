@@ -415,10 +415,10 @@ impl Oracle {
     }
 }
 
-/// Gives points back to the lots they came from, earliest expiry first.
+/// Gives points back to the lots they came from: those spent last, which live longest, come back first.
 fn restore(spent: &mut Vec<Lot>, points: i128, mut put: impl FnMut(Lot)) {
     let mut missing = points;
-    for lot in spent.iter_mut() {
+    for lot in spent.iter_mut().rev() {
         let part = lot.points.min(missing);
         lot.points -= part;
         missing -= part;
