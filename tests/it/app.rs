@@ -130,7 +130,7 @@ impl TestApp {
     /// Counts every order that was paid towards recommendations.
     pub(crate) async fn count_baskets(&self) {
         let services = self.running.as_ref().expect("runs").services();
-        while services.advance_recommendations(1_000).await.expect("counts") > 0 {}
+        while services.advance_recommendations().await.expect("counts") > 0 {}
     }
 
     /// A client without a key.
