@@ -27,6 +27,30 @@ async fn a_key_opens_what_its_scopes_say_until_it_is_revoked() {
     assert_eq!(problem["errors"][0]["pointer"], "/scopes/0");
 }
 
+/// Who may make keys makes none that may do more.
+#[tokio::test]
+async fn a_key_gives_no_more_than_it_has() {
+    let app = TestApp::start().await;
+    let maker = app.client(&["keys:write", "members:read"]).await;
+    let partner = app.operator.post("/ops/v1/partners", json!({"name": "second shop"})).await.expect(201);
+    let key = |scope: &str, sees_all: bool| json!({"partner": partner["id"], "name": "till", "scopes": [scope], "sees_all": sees_all});
+    maker.post("/ops/v1/keys", key("members:read", false)).await.expect(201);
+    maker.post("/ops/v1/keys", key("members:personal", false)).await.refused(403, "scope-missing");
+    maker.post("/ops/v1/keys", key("members:read", true)).await.refused(403, "scope-missing");
+}
+
+/// Labels are kept for ever: a caller cannot make new ones.
+#[tokio::test]
+async fn metrics_know_http_methods_alone() {
+    let app = TestApp::start().await;
+    for n in 0..3 {
+        let method = reqwest::Method::from_bytes(format!("LOOK{n}").as_bytes()).expect("a token");
+        app.anonymous().send(app.anonymous().request(method, "/nowhere")).await.refused(404, "no-such-route");
+    }
+    let metrics = text(&app.operator.get("/metrics").await.expect(200));
+    assert!(metrics.contains("method=\"other\"") && !metrics.contains("LOOK"), "{metrics}");
+}
+
 #[tokio::test]
 async fn an_offer_is_defined_paused_and_resumed() {
     let app = TestApp::start().await;

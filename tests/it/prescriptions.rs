@@ -126,6 +126,8 @@ async fn d5_the_queue_has_urgent_ones_first() {
         .refused(409, "prescription-not-usable");
     assert_eq!(queue().await, [urgent, second]);
     app.shop.get("/ops/v1/prescriptions/queue").await.refused(403, "scope-missing");
+    let another = app.client(&["prescriptions:review"]).await;
+    assert_eq!(another.get("/ops/v1/prescriptions/queue").await.expect(200)["items"], json!([]), "not theirs");
 }
 
 /// Three days after it was written nobody can use it, and what waits for its review is given up.

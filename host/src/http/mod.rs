@@ -211,10 +211,12 @@ async fn acceptable(request: Request, next: Next) -> Response {
         ranges.any(|range| {
             matches!(range, "" | "*/*" | "application/*" | "application/json" | "text/*" | "text/plain" | "text/csv")
         }) || accept.contains(problem::MEDIA_TYPE)
+            || accept.contains(ops::BACKUP_TYPE)
     };
     let given = request.headers().get(header::ACCEPT).map(|value| value.to_str().unwrap_or("*/*"));
-    let for_people = request.uri().path().starts_with(open::LINKS);
-    if for_people || given.is_none_or(accepts) {
+    // What people click, and what vendors report with whatever header they have.
+    let for_all = [open::LINKS, open::RECEIPTS].iter().any(|path| request.uri().path().starts_with(path));
+    if for_all || given.is_none_or(accepts) {
         return next.run(request).await;
     }
     let detail = "answers are `application/json`, refusals `application/problem+json`";

@@ -92,7 +92,7 @@ impl Problem {
         Self::new(
             StatusCode::INTERNAL_SERVER_ERROR,
             "internal",
-            "the server failed; nothing was changed. Name the trace id when you report it",
+            "the server failed; retry a write with the same idempotency key. Name the trace id when you report it",
         )
     }
 

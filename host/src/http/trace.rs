@@ -7,7 +7,7 @@ use std::{fmt, time::Instant};
 
 use axum::{
     extract::{MatchedPath, Request},
-    http::{HeaderMap, HeaderName, HeaderValue, StatusCode},
+    http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode},
     middleware::Next,
     response::{IntoResponse, Response},
 };
@@ -54,10 +54,10 @@ pub(crate) fn current() -> TraceId {
 /// Gives the request its trace id, and logs and counts its answer.
 pub(crate) async fn trace(request: Request, next: Next) -> Response {
     let id = TraceId::of(request.headers()).unwrap_or_else(|| TraceId(rand::random()));
-    let method = request.method().clone();
+    let method = known(request.method());
     let route =
         request.extensions().get::<MatchedPath>().map_or_else(|| "none".to_owned(), |path| path.as_str().to_owned());
-    let span = tracing::info_span!("request", trace_id = %id, %method, route);
+    let span = tracing::info_span!("request", trace_id = %id, method, route);
     CURRENT
         .scope(
             id,
@@ -67,7 +67,7 @@ pub(crate) async fn trace(request: Request, next: Next) -> Response {
                 if let Ok(value) = HeaderValue::from_str(&id.to_string()) {
                     response.headers_mut().insert(TRACE_ID, value);
                 }
-                record(method.as_str(), &route, response.status(), started.elapsed());
+                record(method, &route, response.status(), started.elapsed());
                 response
             }
             .instrument(span),
@@ -75,7 +75,21 @@ pub(crate) async fn trace(request: Request, next: Next) -> Response {
         .await
 }
 
-fn record(method: &str, route: &str, status: StatusCode, elapsed: std::time::Duration) {
+/// A method by its name. What is none of HTTP's own has one name for all, because every label is kept for ever.
+fn known(method: &Method) -> &'static str {
+    match *method {
+        Method::GET => "GET",
+        Method::HEAD => "HEAD",
+        Method::POST => "POST",
+        Method::PUT => "PUT",
+        Method::PATCH => "PATCH",
+        Method::DELETE => "DELETE",
+        Method::OPTIONS => "OPTIONS",
+        _ => "other",
+    }
+}
+
+fn record(method: &'static str, route: &str, status: StatusCode, elapsed: std::time::Duration) {
     let labels = [("method", method.to_owned()), ("route", route.to_owned()), ("status", status.as_str().to_owned())];
     metrics::counter!("galenic_http_requests_total", &labels).increment(1);
     metrics::histogram!("galenic_http_request_seconds", "method" => labels[0].1.clone(), "route" => labels[1].1.clone())

@@ -20,6 +20,7 @@ use super::{
     Caller, Error, Page, PageRequest, Services,
     check::Checks,
     tables::{KEYS, KEYS_BY_ID, PARTNERS},
+    to_the_end,
 };
 use crate::{
     domain::cbor,
@@ -490,6 +491,11 @@ impl Services {
     ///
     /// [`Error::Unknown`].
     pub async fn revoke_key(&self, id: KeyId) -> Result<ApiKey, Error> {
+        let services = self.clone();
+        to_the_end(async move { services.revoke(id).await }).await
+    }
+
+    async fn revoke(&self, id: KeyId) -> Result<ApiKey, Error> {
         let now = self.clock.now();
         let run = self.store.run(now, move |tx| {
             let unknown = || Error::unknown("API key", id);

@@ -52,7 +52,7 @@ use crate::{
     ids::{Ids, KeyId, PartnerId},
     members::vault::Vault,
     plugin::{Decisions, Engine},
-    store::Store,
+    store::{Store, StoreError},
 };
 
 /// Everything a use case needs; wired in `app.rs`.
@@ -95,6 +95,24 @@ pub struct Caller {
     pub partner: PartnerId,
     /// Whether the key sees what other partners made.
     pub sees_all: bool,
+}
+
+/// Does work to its end, even if whoever waits for it goes away: what the store says and what the process remembers must
+/// not part.
+///
+/// # Errors
+///
+/// Those of the work.
+async fn to_the_end<T: Send + 'static>(
+    work: impl Future<Output = Result<T, Error>> + Send + 'static,
+) -> Result<T, Error> {
+    match tokio::spawn(work).await {
+        Ok(done) => done,
+        Err(stopped) => match stopped.try_into_panic() {
+            Ok(panic) => std::panic::resume_unwind(panic),
+            Err(_) => Err(StoreError::Closed.into()),
+        },
+    }
 }
 
 impl Caller {

@@ -137,19 +137,17 @@ impl Services {
         read.await
     }
 
-    /// What waits for a pharmacist: urgent ones first, then by when they are due.
+    /// What waits for a pharmacist, as far as the caller sees it: urgent ones first, then by when they are due.
     ///
     /// # Errors
     ///
     /// [`Error::Invalid`] for the page.
-    pub async fn review_queue(&self, page: PageRequest) -> Result<Page<Prescription>, Error> {
+    pub async fn review_queue(&self, caller: Caller, page: PageRequest) -> Result<Page<Prescription>, Error> {
         let read = self.store.read(move |tx| {
             let rows = page.page(tx.scan(&REVIEW_QUEUE, &page.scan(Scan::all())?)?)?;
             let ids: Vec<PrescriptionId> = rows.rows.iter().map(|((_, _, id), ())| *id).collect();
-            Ok::<_, Error>(Page {
-                rows: tx.get_many(&PRESCRIPTIONS, &ids)?.into_iter().flatten().collect(),
-                next: rows.next,
-            })
+            let found = tx.get_many(&PRESCRIPTIONS, &ids)?.into_iter().flatten();
+            Ok::<_, Error>(Page { rows: found.filter(|row| caller.sees(row.partner)).collect(), next: rows.next })
         });
         read.await
     }
@@ -207,7 +205,7 @@ impl Services {
         checks.text("/image", &new.paper.image, IMAGE_CHARS_MAX);
         let items = (1..=ITEMS_MAX).contains(&new.items.len());
         checks.require(items, "/items", format!("a prescription has 1 to {ITEMS_MAX} items"));
-        for (i, (product, quantity)) in new.items.iter().enumerate() {
+        for (i, (product, quantity)) in new.items.iter().take(ITEMS_MAX).enumerate() {
             let fits = (1..=QUANTITY_MAX).contains(quantity);
             checks.require(fits, format!("/items/{i}/quantity"), format!("must be 1 to {QUANTITY_MAX}"));
             let again = new.items[..i].iter().any(|(other, _)| other == product);

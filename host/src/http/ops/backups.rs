@@ -21,7 +21,7 @@ use crate::http::{
 const PIECE_BYTES: usize = 256 << 10;
 /// Pieces that wait for the client.
 const PIECES_MAX: usize = 8;
-const MEDIA_TYPE: &str = "application/vnd.galenic.backup";
+pub(in crate::http) const MEDIA_TYPE: &str = "application/vnd.galenic.backup";
 
 pub(super) fn routes() -> OpenApiRouter<Api> {
     OpenApiRouter::new().routes(routes!(create))

@@ -1,6 +1,9 @@
 //! Partners and their API keys.
 
-use axum::extract::{OriginalUri, State};
+use axum::{
+    extract::{OriginalUri, State},
+    http::StatusCode,
+};
 use serde::Deserialize;
 use utoipa::ToSchema;
 use utoipa_axum::{router::OpenApiRouter, routes};
@@ -79,17 +82,24 @@ async fn list_partners(
     Ok(List::new(page, &uri, PartnerView::from))
 }
 
-/// Makes a key; its secret is in the answer and nowhere else. A retry makes another one.
+/// Makes a key that may do no more than the caller's; its secret is in the answer and nowhere else. A retry makes another
+/// one.
 #[utoipa::path(
     post, path = "/ops/v1/keys", tag = "keys", security(("api_key" = ["keys:write"])),
     request_body = NewKeyBody, responses((status = 201, body = NewKeyView)),
 )]
 async fn create(
     State(api): State<Api>,
-    _: Allowed<needs::KeysWrite>,
+    caller: Allowed<needs::KeysWrite>,
     Plain(Json(body)): Plain<Json<NewKeyBody>>,
 ) -> Result<Reply<NewKeyView>, Problem> {
     let NewKeyBody { partner, name, scopes, sees_all } = body;
+    let beyond = scopes.iter().find(|scope| !caller.also(**scope)).map(|scope| format!("the scope `{scope}`"));
+    let beyond = beyond.or_else(|| (sees_all && !caller.sees_all).then(|| "`sees_all`".to_owned()));
+    if let Some(beyond) = beyond {
+        let detail = format!("a key gives no more than it has: this one lacks {beyond}");
+        return Err(Problem::new(StatusCode::FORBIDDEN, "scope-missing", detail));
+    }
     let (key, secret) = api.services.create_key(CreateKey { partner, name, scopes, sees_all }).await?;
     let location = format!("/ops/v1/keys/{}", key.id);
     Ok(Reply::created(NewKeyView::new(key, &secret), location))

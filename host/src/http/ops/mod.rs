@@ -25,6 +25,7 @@ mod touches;
 
 use utoipa_axum::router::OpenApiRouter;
 
+pub(super) use self::backups::MEDIA_TYPE as BACKUP_TYPE;
 use super::Api;
 
 /// Every route under `/ops/v1`.

@@ -36,11 +36,11 @@ struct RejectionBody {
 )]
 async fn queue(
     State(api): State<Api>,
-    _: Allowed<needs::PrescriptionsReview>,
+    caller: Allowed<needs::PrescriptionsReview>,
     Query(page): Query<PageQuery>,
     uri: OriginalUri,
 ) -> Result<List<PrescriptionView>, Problem> {
-    let page = api.services.review_queue(page.request()?).await?;
+    let page = api.services.review_queue(*caller, page.request()?).await?;
     Ok(List::new(page, &uri, PrescriptionView::from))
 }
 

@@ -39,11 +39,11 @@ async fn totals(State(api): State<Api>, _: Allowed<needs::ReachRead>) -> Result<
 )]
 async fn stuck(
     State(api): State<Api>,
-    _: Allowed<needs::ReachRead>,
+    caller: Allowed<needs::ReachRead>,
     Query(page): Query<PageQuery>,
     uri: OriginalUri,
 ) -> Result<List<TouchView>, Problem> {
-    let page = api.services.stuck_touches(page.request()?).await?;
+    let page = api.services.stuck_touches(*caller, page.request()?).await?;
     Ok(List::new(page, &uri, TouchView::from))
 }
 

@@ -47,7 +47,7 @@ struct IssueBody {
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 struct CouponsQuery {
-    /// Coupons that can be used now, where it is true or not said; all others where it is false.
+    /// Coupons that can be used now alone, where it is true or not said; all where it is false.
     in_hand: Option<bool>,
     /// At most this many items; 50 where it is not said.
     #[param(minimum = 1, maximum = 200)]

@@ -22,8 +22,11 @@ use crate::{
         },
     },
     ids::{CouponId, MemberId, ProductId, QuoteId},
-    service::Caller,
+    service::{Caller, FieldError},
 };
+
+/// Products of one list: no more are looked up.
+const PRODUCTS_MAX: usize = 200;
 
 pub(super) fn routes() -> OpenApiRouter<Api> {
     OpenApiRouter::new().routes(routes!(create)).routes(routes!(read))
@@ -115,6 +118,10 @@ pub(super) async fn products(
     pointer: &str,
     list: Vec<ProductBody>,
 ) -> Result<Vec<(ProductId, u32)>, Problem> {
+    if list.len() > PRODUCTS_MAX {
+        let message = format!("names {} products, more than {PRODUCTS_MAX}", list.len());
+        return Err(Problem::invalid(vec![FieldError::new(pointer, message)]));
+    }
     let names: Vec<ExternalId> = list.iter().filter_map(|line| line.external_id.clone()).collect();
     let mut named = api.services.products_named(caller, names).await?.into_iter();
     let mut found = Vec::with_capacity(list.len());

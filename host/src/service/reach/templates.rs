@@ -177,7 +177,7 @@ fn check(new: &NewVariant) -> Result<(), Error> {
     let fits = !new.text.trim().is_empty() && new.text.len() <= TEXT_BYTES_MAX;
     checks.require(fits, "/text", format!("must be 1 to {TEXT_BYTES_MAX} bytes, not blank"));
     checks.require(new.variables.len() <= VARIABLES_MAX, "/variables", format!("are at most {VARIABLES_MAX}"));
-    for (at, variable) in new.variables.iter().enumerate() {
+    for (at, variable) in new.variables.iter().take(VARIABLES_MAX).enumerate() {
         let letters = variable.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');
         let first = variable.bytes().next().is_some_and(|b| b.is_ascii_alphabetic());
         let fits = letters && first && variable.len() <= NAME_CHARS_MAX;

@@ -164,7 +164,7 @@ async fn two_retries_then_the_next_provider_then_a_dead_letter() {
     }
     assert_eq!(reached.state(dead).await, "Dead");
     let services = &reached.fixture.services;
-    let stuck = services.stuck_touches(PageRequest::default()).await.expect("a page");
+    let stuck = services.stuck_touches(reached.fixture.operator, PageRequest::default()).await.expect("a page");
     assert_eq!(stuck.rows.iter().map(|touch| touch.id).collect::<Vec<_>>(), [dead]);
     balanced(&reached).await;
     services.retry_touch(reached.fixture.operator, reached.fixture.once(), dead).await.expect("is stuck");

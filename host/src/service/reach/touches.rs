@@ -148,17 +148,18 @@ impl Services {
         read.await
     }
 
-    /// Touches that wait for an operator: dead letters, and those of which nobody knows whether they were sent.
+    /// Touches that wait for an operator, as far as the caller sees them: dead letters, and those of which nobody knows
+    /// whether they were sent.
     ///
     /// # Errors
     ///
     /// [`Error::Invalid`] for a bad page.
-    pub async fn stuck_touches(&self, page: PageRequest) -> Result<Page<Touch>, Error> {
+    pub async fn stuck_touches(&self, caller: Caller, page: PageRequest) -> Result<Page<Touch>, Error> {
         let read = self.store.read(move |tx| {
             let rows = page.page(tx.scan(&STUCK, &page.scan(Scan::all())?)?)?;
             let ids: Vec<TouchId> = rows.rows.iter().map(|(id, ())| *id).collect();
-            let touches = tx.get_many(&TOUCHES, &ids)?.into_iter().flatten().collect();
-            Ok::<_, Error>(Page { rows: touches, next: rows.next })
+            let touches = tx.get_many(&TOUCHES, &ids)?.into_iter().flatten();
+            Ok::<_, Error>(Page { rows: touches.filter(|touch| caller.sees(touch.partner)).collect(), next: rows.next })
         });
         read.await
     }

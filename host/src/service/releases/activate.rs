@@ -13,8 +13,9 @@ use crate::{
         Caller, Done, Error, Idempotency, Services, offers,
         rules::TierPolicy,
         tables::{ACTIVE_RELEASES, OFFERS},
+        to_the_end,
     },
-    store::{SCAN_ROWS_MAX, Scan, StoreError, Tx},
+    store::{SCAN_ROWS_MAX, Scan, Tx},
 };
 
 /// Offers named when a policy cannot judge them.
@@ -55,7 +56,7 @@ impl Services {
         self.go_live(slot, Target::Before, Some(caller.key), Some(once)).await
     }
 
-    /// Commits and follows in a task of its own: a caller that goes away must not leave the engine behind the store.
+    /// Commits and follows: a caller that goes away must not leave the engine behind the store.
     pub(super) async fn go_live(
         &self,
         slot: &str,
@@ -69,14 +70,7 @@ impl Services {
             return Ok(done);
         }
         let (services, slot) = (self.clone(), slot.to_owned());
-        let task = tokio::spawn(async move { services.swap(slot, target, by, once).await });
-        match task.await {
-            Ok(done) => done,
-            Err(stopped) => match stopped.try_into_panic() {
-                Ok(panic) => std::panic::resume_unwind(panic),
-                Err(_) => Err(StoreError::Closed.into()),
-            },
-        }
+        to_the_end(async move { services.swap(slot, target, by, once).await }).await
     }
 
     async fn swap(
