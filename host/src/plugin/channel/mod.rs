@@ -14,6 +14,7 @@ use jiff::Timestamp;
 use tokio::sync::{AcquireError, OwnedSemaphorePermit, Semaphore};
 
 use super::{
+    breaker::Breaker,
     budget::Grants,
     call::Core,
     fault::Fault,
@@ -63,6 +64,8 @@ pub(super) struct Channel {
     egress: Arc<Egress>,
     places: [Arc<Semaphore>; 2],
     grants: Arc<Grants>,
+    /// Of reading reports. Apart from that of sending: whoever sends bad reports must stop no messages.
+    reports: Breaker,
 }
 
 /// Configures a channel for the first time and asks for its traits; `None` for other kinds.
@@ -81,6 +84,7 @@ pub(super) async fn prepare(
         egress: Arc::clone(egress),
         places: egress.places(),
         grants: Arc::new(grants.clone()),
+        reports: Breaker::new(tokio::time::Instant::now()),
     }))
 }
 
@@ -133,7 +137,7 @@ pub(super) async fn deliver(core: &Core, message: &Message, now: Timestamp, nonc
     let mut notes = Vec::new();
     let result = if health.breaker.admits(tokio::time::Instant::now) {
         let (result, sent, fuel) = attempt(core, message, now, nonce, via, &mut notes).await;
-        record(core, &result, fuel, began.elapsed());
+        record(core, &health.breaker, &result, fuel, began.elapsed());
         match result {
             Err(fault) if sent => Ok(Attempt::Unknown(Failure {
                 code: "plugin-fault".to_owned(),
@@ -193,14 +197,15 @@ pub(super) async fn parse_receipt(
     nonce: [u8; 16],
     via: Via,
 ) -> Result<Result<Received, String>, Fault> {
+    let Some(channel) = &core.channel else { return Err(wrong_kind(Kind::Channel)) };
     let began = Instant::now();
     let _in_flight = core.health.metrics.begin();
-    if !core.health.breaker.admits(tokio::time::Instant::now) {
+    if !channel.reports.admits(tokio::time::Instant::now) {
         core.health.metrics.fault(&Fault::BreakerOpen);
         return Err(Fault::BreakerOpen);
     }
     let (result, fuel) = read(core, incoming, now, nonce, via).await;
-    record(core, &result, fuel, began.elapsed());
+    record(core, &channel.reports, &result, fuel, began.elapsed());
     result
 }
 
@@ -235,14 +240,14 @@ async fn read(
 }
 
 /// Counts a call. A vendor that refuses or asks to wait is no fault of the plugin.
-fn record<T>(core: &Core, result: &Result<T, Fault>, fuel: u64, elapsed: Duration) {
+fn record<T>(core: &Core, breaker: &Breaker, result: &Result<T, Fault>, fuel: u64, elapsed: Duration) {
     core.health.metrics.call(1, fuel, elapsed);
     match result {
-        Ok(_) => core.health.breaker.succeeded(),
+        Ok(_) => breaker.succeeded(),
         Err(fault) => {
             core.health.metrics.fault(fault);
             if fault.is_plugins() {
-                core.health.breaker.failed(tokio::time::Instant::now());
+                breaker.failed(tokio::time::Instant::now());
             }
         }
     }
