@@ -18,6 +18,9 @@ use crate::{
     store::Tx,
 };
 
+/// The most lots that one order's points are taken from: each is two rows of a transaction.
+const LOTS_MAX: usize = 200;
+
 /// Takes earned points back: what of the order is still pending first, then, as the policy allows, its own lot, other
 /// lots by expiry, and what is left as a debt. Answers how many could be taken.
 ///
@@ -54,7 +57,7 @@ pub fn claw_back(
         Some(lot) => take(tx, member, lot, left)?,
         None => Points::ZERO,
     };
-    let (_, missing) = draw(tx, member, left.minus(from_own)?, jiff::Timestamp::MIN)?;
+    let (_, missing) = draw(tx, member, left.minus(from_own)?, jiff::Timestamp::MIN, LOTS_MAX)?;
     post(tx, purse(member, Purse::Active), sink, left.minus(missing)?, cause)?;
     if policy == Clawback::MayGoNegative {
         post(tx, purse(member, Purse::Debt), sink, missing, cause)?;

@@ -65,14 +65,14 @@ pub fn balances(tx: &mut Tx<'_>, member: MemberId, at: Option<Timestamp>) -> Res
     Ok(Balances { pending, active, held, debt })
 }
 
-/// What can be spent at `now`: the active purse without lots that are past their time and not yet swept away.
+/// What can be spent at `now`, at once: of the lots that are not past their time, what the hundred that die first hold.
 ///
 /// # Errors
 ///
 /// Those of the store.
 pub fn available(tx: &mut Tx<'_>, member: MemberId, now: Timestamp) -> Result<Points, LedgerError> {
-    let dead = Points::sum(dead_lots(tx, member, now)?.into_iter().map(|(_, lot)| lot.remaining))?;
-    Ok(balance(tx, purse(member, Purse::Active))?.minus(dead)?)
+    let lots = tx.scan(&LOTS, &Scan::prefix(&member).from(&(member, after(now))).limit(LOTS_AT_ONCE))?;
+    Ok(Points::sum(lots.into_iter().map(|(_, lot)| lot.remaining))?)
 }
 
 /// Gives points for whatever `cause` says, pending.
@@ -137,7 +137,7 @@ pub fn hold_for(
     now: Timestamp,
     cause: Cause,
 ) -> Result<Vec<Draw>, LedgerError> {
-    let (draws, missing) = draw(tx, member, points, after(now))?;
+    let (draws, missing) = draw(tx, member, points, after(now), LOTS_AT_ONCE)?;
     if !missing.is_zero() {
         let balance = points.minus(missing)?;
         return Err(LedgerError::Insufficient { account: purse(member, Purse::Active), balance, asked: points });
@@ -163,7 +163,7 @@ pub fn release(tx: &mut Tx<'_>, member: MemberId, order: OrderId, draws: &[Draw]
 pub fn release_for(tx: &mut Tx<'_>, member: MemberId, draws: &[Draw], cause: Cause) -> Result<(), LedgerError> {
     let points = Points::sum(draws.iter().map(|draw| draw.points))?;
     post(tx, purse(member, Purse::Held), purse(member, Purse::Active), points, cause)?;
-    draws.iter().try_for_each(|draw| add(tx, member, draw.lot, draw.points))
+    put_back(tx, member, draws.iter().copied())
 }
 
 /// Spends a reservation.
@@ -199,7 +199,7 @@ pub fn give_back(
     let points = Points::sum(draws.iter().map(|draw| draw.points))?;
     let cause = Cause::GiftRestored(redemption);
     post(tx, house(House::Redeemed, member), purse(member, Purse::Active), points, cause)?;
-    draws.iter().try_for_each(|draw| add(tx, member, draw.lot, draw.points))
+    put_back(tx, member, draws.iter().copied())
 }
 
 /// Gives spent points back, to the lots they were taken from: those taken last come back first. `before` says how many
@@ -218,12 +218,26 @@ pub fn restore(
 ) -> Result<(), LedgerError> {
     post(tx, house(House::Redeemed, member), purse(member, Purse::Active), points, Cause::Restored(refund))?;
     let (mut skip, mut left) = (before.get(), points.get());
+    let mut parts: Vec<Draw> = Vec::with_capacity(draws.len());
     for draw in draws.iter().rev() {
         let open = (draw.points.get() - skip).max(0);
         skip = (skip - draw.points.get()).max(0);
         let back = open.min(left);
         left -= back;
-        add(tx, member, draw.lot, Points::new(back))?;
+        parts.push(Draw { lot: draw.lot, points: Points::new(back) });
+    }
+    put_back(tx, member, parts.into_iter().rev())
+}
+
+/// Puts points that the active purse was just credited with back to their lots, earliest expiry first in `parts`. What
+/// the member owes is paid first, out of those that die first.
+fn put_back(tx: &mut Tx<'_>, member: MemberId, parts: impl Iterator<Item = Draw> + Clone) -> Result<(), LedgerError> {
+    let credited = Points::sum(parts.clone().map(|part| part.points))?;
+    let mut owed = credited.minus(pay_debt(tx, member, credited)?)?;
+    for Draw { lot, points } in parts {
+        let pays = owed.min(points);
+        owed = owed.minus(pays)?;
+        add(tx, member, lot, points.minus(pays)?)?;
     }
     Ok(())
 }
@@ -304,7 +318,7 @@ pub fn take_away(
     now: Timestamp,
     note: Option<&Note>,
 ) -> Result<(), LedgerError> {
-    let (_, missing) = draw(tx, member, points, after(now))?;
+    let (_, missing) = draw(tx, member, points, after(now), LOTS_AT_ONCE)?;
     if !missing.is_zero() {
         let balance = points.minus(missing)?;
         return Err(LedgerError::Insufficient { account: purse(member, Purse::Active), balance, asked: points });
@@ -313,18 +327,19 @@ pub fn take_away(
     post_noted(tx, from, to, points, Cause::Adjusted, note)
 }
 
-/// Takes up to `points` out of lots that live at least until `from`; the draws and what is missing.
+/// Takes up to `points` out of lots that live at least until `from`, at most so many; the draws and what is missing.
 pub(super) fn draw(
     tx: &mut Tx<'_>,
     member: MemberId,
     points: Points,
     from: Timestamp,
+    lots_max: usize,
 ) -> Result<(Vec<Draw>, Points), LedgerError> {
     let (mut draws, mut left) = (Vec::new(), points);
     if left.is_zero() {
         return Ok((draws, left));
     }
-    let lots = tx.scan(&LOTS, &Scan::prefix(&member).from(&(member, from)).limit(LOTS_AT_ONCE))?;
+    let lots = tx.scan(&LOTS, &Scan::prefix(&member).from(&(member, from)).limit(lots_max))?;
     for ((_, expires_at, origin), _) in lots {
         let lot = LotKey { expires_at, origin: LotOrigin(origin) };
         let taken = take(tx, member, lot, left)?;

@@ -327,6 +327,66 @@ async fn a_debt_is_paid_by_later_earnings() {
     assert!(said.contains("only clawing back makes a debt"), "{said}");
 }
 
+/// What comes back pays a debt, too, out of the points that die first; the lots go on summing to the purse.
+#[tokio::test]
+async fn a_debt_is_paid_by_what_comes_back() {
+    let (store, m) = (Store::model(12), member());
+    let run = store.run(at(1_000), move |tx| {
+        for (n, expires) in [(1, 8_000), (2, 9_000)] {
+            let lot = LotKey { expires_at: at(expires), origin: LotOrigin(n) };
+            lots::grant(tx, m, House::Opening, Points::new(50), lot, Cause::Opening)?;
+        }
+        let held = lots::hold(tx, m, order(3), Points::new(100), at(1_000))?;
+        let refund = RefundId::from_bits(1);
+        lots::claw_back(tx, m, order(9), refund, Points::new(130), None, Clawback::MayGoNegative)?;
+        let owes = |debt: i64, active: i64| Balances { debt: Points::new(debt), ..balances(0, active, 0) };
+        lots::release(tx, m, order(3), &held)?;
+        assert_eq!(lots::balances(tx, m, None)?, owes(30, 0), "all of it pays");
+        let lot = LotKey { expires_at: at(9_000), origin: LotOrigin(4) };
+        lots::grant(tx, m, House::Opening, Points::new(90), lot, Cause::Opening)?;
+        let spent = lots::hold(tx, m, order(5), Points::new(60), at(1_000))?;
+        lots::capture(tx, m, order(5), &spent)?;
+        lots::claw_back(tx, m, order(9), RefundId::from_bits(2), Points::new(20), None, Clawback::MayGoNegative)?;
+        lots::restore(tx, m, RefundId::from_bits(3), &spent, Points::ZERO, Points::new(50))?;
+        assert_eq!(lots::balances(tx, m, None)?, owes(0, 30), "the rest can be spent");
+        assert_eq!(lots::available(tx, m, at(1_000))?, Points::new(30));
+        Ok::<_, LedgerError>(())
+    });
+    run.await.expect("runs");
+    let report = verify::verify(&store).await.expect("reads");
+    assert_eq!((report.problems, report.totals.debt), (Vec::new(), 0));
+}
+
+/// What is available can be spent, however many lots it lies in; a claw-back reaches further.
+#[tokio::test]
+async fn what_is_available_can_be_spent_at_once() {
+    let (store, m) = (Store::model(13), member());
+    let grant = |from: u128, to: u128| {
+        store.run(at(0), move |tx| {
+            for n in from..to {
+                let lot = LotKey { expires_at: at(1_000 + i64::try_from(n).expect("small")), origin: LotOrigin(n) };
+                lots::grant(tx, m, House::Opening, Points::new(5), lot, Cause::Opening)?;
+            }
+            Ok::<_, LedgerError>(())
+        })
+    };
+    grant(0, 60).await.expect("runs");
+    grant(60, 130).await.expect("runs");
+    let run = store.run(at(1), move |tx| {
+        let available = lots::available(tx, m, at(1))?;
+        assert_eq!(available, Points::new(500), "of a hundred lots");
+        lots::hold(tx, m, order(1), available, at(1))?;
+        assert_eq!(lots::available(tx, m, at(1))?, Points::new(150), "the others come next");
+        Ok::<_, LedgerError>(())
+    });
+    run.await.expect("runs");
+    grant(200, 250).await.expect("runs");
+    let run = store.run(at(1), move |tx| {
+        lots::claw_back(tx, m, order(2), RefundId::from_bits(1), Points::new(400), None, Clawback::WithinBalance)
+    });
+    assert_eq!(run.await.expect("runs"), Points::new(400), "out of eighty lots");
+}
+
 /// 10,000 postings on disk: the balance of any instant, well below a millisecond where the program is optimised.
 #[tokio::test]
 async fn a_past_balance_among_many_postings() {
