@@ -63,7 +63,10 @@ async fn r14_pause_and_breaker() {
     let app = TestApp::start().await;
     app.product("v", 10_000).await;
     let mut wanted = offer("fast", "promotion", json!({"type": "amount", "amount": 1_000}));
-    wanted["breaker"] = json!([{"per": "all", "period": "minute", "uses": 2}]);
+    let rate = json!({"per": "all", "period": "minute", "uses": 2});
+    wanted["breaker"] = json!([rate, rate]);
+    app.operator.post("/ops/v1/offers", wanted.clone()).await.refused(422, "invalid-request");
+    wanted["breaker"] = json!([rate]);
     let id = text(&app.operator.post("/ops/v1/offers", wanted).await.expect(201)["id"]);
     let mut quotes = Vec::new();
     for n in 0..4 {

@@ -359,7 +359,30 @@ async fn d1_an_event_issues_a_coupon() {
     app.operator.post("/ops/v1/offers", never).await.refused(422, "invalid-request");
 }
 
-/// One coupon is taken back, then all of an offer; what an order holds stays its.
+/// More happens at once than what it causes can be written at once: all of it comes, in several steps.
+#[tokio::test]
+async fn d1_many_offers_for_many_events() {
+    let app = TestApp::start().await;
+    let mut offers = Vec::new();
+    for n in 0..13 {
+        let more = json!({"issued_on": "event", "event": "updated", "valid_days": 30});
+        offers.push(define(&app, &format!("o-{n}"), "coupon", json!({"type": "amount", "amount": 100}), more).await);
+    }
+    let member = app.member("m-1").await;
+    for n in 0..8 {
+        let change = json!({"profile": {"name": format!("name {n}")}});
+        let request = app.shop.request(reqwest::Method::PATCH, &format!("/v1/members/{member}")).json(&change);
+        app.shop.send(request).await.expect(200);
+    }
+    app.wait(SignedDuration::from_secs(1)).await;
+    let list = app.shop.get(&format!("/v1/members/{member}/coupons?limit=200")).await.expect(200);
+    let list = list["items"].as_array().expect("items");
+    for offer in offers {
+        assert_eq!(list.iter().filter(|coupon| coupon["offer"] == json!(offer)).count(), 8);
+    }
+}
+
+/// One coupon is taken back, then all of an offer; what an order holds stays its, and is taken back when it comes back.
 #[tokio::test]
 async fn d1_coupons_are_taken_back() {
     let app = TestApp::start().await;
@@ -377,7 +400,7 @@ async fn d1_coupons_are_taken_back() {
     let path = format!("/v1/coupons/{single}/revocation");
     assert_eq!(app.shop.post(&path, Json::Null).await.expect(200)["state"], "revoked");
     assert_eq!(app.shop.post(&path, Json::Null).await.expect(200)["state"], "revoked", "again changes nothing");
-    app.order(&members[1], &["v"]).await;
+    let holder = app.order(&members[1], &["v"]).await;
     let path = format!("/ops/v1/offers/{offer}/revocation");
     app.operator.get(&path).await.refused(404, "not-found");
     app.operator.post(&path, Json::Null).await.expect(200);
@@ -388,6 +411,8 @@ async fn d1_coupons_are_taken_back() {
     let mut kept = held(&app, &members[1], &offer).await;
     kept.sort_unstable();
     assert_eq!(kept, ["held", "revoked"]);
+    app.step(&holder, "cancellation").await;
+    assert_eq!(held(&app, &members[1], &offer).await, ["revoked", "revoked"]);
     app.coupon(&offer, &members[0]).await;
     app.wait(SignedDuration::from_secs(1)).await;
     assert!(held(&app, &members[0], &offer).await.contains(&"issued".to_owned()), "issued later");

@@ -206,7 +206,13 @@ async fn c5_statements_show_who_corrected_and_why() {
     let app = patient().await;
     let member = app.member("m-1").await;
     let path = format!("/v1/members/{member}/points");
-    for body in [json!({"points": 5}), json!({"points": 5, "reason": ""}), json!({"points": 5, "reason": "Too Loud"})] {
+    for body in [
+        json!({"points": 5}),
+        json!({"points": 5, "reason": ""}),
+        json!({"points": 5, "reason": "Too Loud"}),
+        json!({"points": i64::MIN, "reason": "typo"}),
+        json!({"points": 1_000_000_001, "reason": "typo"}),
+    ] {
         app.operator.post(&format!("{path}/adjustments"), body).await.refused(422, "invalid-request");
     }
     for _ in 0..600 {

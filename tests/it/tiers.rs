@@ -299,6 +299,25 @@ async fn r5_the_upgrade_gift_after_the_return_window() {
     assert_eq!((tier(&app, &member).await.as_str(), gifts().await), ("silver", 1));
 }
 
+/// The order that reached the tier never arrives, and another one holds it: the gift comes all the same.
+#[tokio::test]
+async fn r5_the_gift_outlives_the_order_that_brought_it() {
+    let app = TestApp::start().await;
+    app.product("v", 120_000).await;
+    app.offer("pill-box", "coupon", json!({"type": "amount", "amount": 1_500})).await;
+    programme(&app, json!({"evaluation": {"type": "lifetime"}, "tiers": [silver_gift()]})).await;
+    let member = app.member("m-1").await;
+    let gifts = async || told(&app, &member).await.iter().filter(|told| told.starts_with("gift")).count();
+    let first = paid(&app, &member, "v").await;
+    bought(&app, &member, "v").await;
+    app.step(&first, "cancellation").await;
+    assert_eq!(tier(&app, &member).await, "silver");
+    app.wait(SignedDuration::from_hours(7 * DAY_HOURS) - SignedDuration::from_secs(1)).await;
+    assert_eq!(gifts().await, 0);
+    app.wait(SignedDuration::from_secs(1)).await;
+    assert_eq!(gifts().await, 1);
+}
+
 /// A new rule that lifts a member brings no gift.
 #[tokio::test]
 async fn r5_no_gift_by_rule_change() {

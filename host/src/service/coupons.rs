@@ -331,6 +331,9 @@ fn put_issued(tx: &mut Tx<'_>, offer: &Offer, coupon: &Coupon, how: How, setting
     if let Some(why) = not_issuable(offer, issued, how, now) {
         return Err(Error::NotIssuable { offer: offer.id, why: why.into() });
     }
+    if coupon.expires_at.is_some_and(|at| at <= now) {
+        return Err(Error::NotIssuable { offer: offer.id, why: "it would end at once: its day is over".into() });
+    }
     if !window::is_open(&offer.windows, local, birthday_month) {
         let why = format!("it is open at {} alone", room::windows(offer));
         return Err(Error::NotIssuable { offer: offer.id, why: why.into() });

@@ -6,7 +6,7 @@ use jiff::{Timestamp, ToSpan as _};
 
 use super::{
     Caller, Done, Error, Idempotency, Page, PageRequest, Services, Settings,
-    members::{put_moved, visible_member},
+    members::{active_member, put_moved, visible_member},
     timers::notice,
 };
 use crate::{
@@ -28,6 +28,8 @@ use crate::{
 
 /// How long granted points live where the operator does not say.
 const GRANT_MONTHS: i64 = 12;
+/// The most points granted or taken by hand at once: no mistake may make later sums overflow.
+const ADJUSTED_MAX: u64 = 1_000_000_000;
 /// The most entries of one statement.
 pub const STATEMENT_ENTRIES_MAX: u64 = 100_000;
 /// Entries of a statement that are read at once.
@@ -156,6 +158,9 @@ impl Services {
             let message = "must be a code of 1 to 64 lower-case letters, digits and hyphens, such as `goodwill`";
             return Err(Error::field("/reason", message));
         }
+        if points.get().unsigned_abs() > ADJUSTED_MAX {
+            return Err(Error::field("/points", format!("must be -{ADJUSTED_MAX} to {ADJUSTED_MAX}")));
+        }
         let note = Note { by: Some(caller.key), why: Code::from(why) };
         let now = self.clock.now();
         let expires = now.to_zoned(self.settings.zone.clone()).checked_add(GRANT_MONTHS.months());
@@ -166,7 +171,7 @@ impl Services {
         self.store
             .run(now, move |tx| {
                 once.once(tx, |tx| {
-                    let mut member = visible_member(tx, caller, id)?;
+                    let mut member = active_member(tx, caller, id)?;
                     if points < Points::ZERO {
                         lots::take_away(tx, id, points.negated()?, now, Some(&note))?;
                     } else {

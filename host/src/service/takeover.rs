@@ -29,6 +29,9 @@ use crate::{
 
 /// Rows of one batch.
 pub const ROWS_AT_ONCE_MAX: usize = 200;
+/// The most that a member brings along: no mistake may make later sums overflow.
+const POINTS_MAX: Points = Points::new(1_000_000_000);
+const SPEND_MAX: Money = Money::new(1_000_000_000_000);
 
 /// Something that a member brings along.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -101,6 +104,9 @@ pub struct TakenOver {
     /// The tier.
     #[n(3)]
     pub tier: Option<String>,
+    /// Goods paid before and orders, of a tier; rows of old do not know them.
+    #[n(4)]
+    pub earned: Option<(Money, u32)>,
 }
 
 /// What became of a row.
@@ -224,7 +230,9 @@ fn take(tx: &mut Tx<'_>, row: &Opening, id: CouponId, known: &Known) -> Row {
 fn note(tx: &mut Tx<'_>, key: (PartnerId, u8, String), taken: &TakenOver) -> Row {
     match tx.get(&TAKEN_OVER, &key)? {
         None => Ok(tx.put(&TAKEN_OVER, &key, taken)?),
-        Some(before) if before == *taken => Err(Stop::Outcome(RowOutcome::Known)),
+        Some(before) if (TakenOver { earned: before.earned.or(taken.earned), ..before.clone() }) == *taken => {
+            Err(Stop::Outcome(RowOutcome::Known))
+        }
         Some(_) => {
             let fix = "was taken over before with other values: give it another name, or correct it by an adjustment";
             Err(refuse("external_id", fix))
@@ -241,10 +249,10 @@ fn take_points(
     id: CouponId,
     known: &Known,
 ) -> Row {
-    if points <= Points::ZERO {
-        return Err(refuse("points", "must be more than 0"));
+    if points <= Points::ZERO || points > POINTS_MAX {
+        return Err(refuse("points", format!("must be 1 to {POINTS_MAX}")));
     }
-    let taken = TakenOver { member: member.id, points: Some(points), at: expires_at, tier: None };
+    let taken = TakenOver { member: member.id, points: Some(points), at: expires_at, tier: None, earned: None };
     let key = (known.partner, 0, name.as_str().to_owned());
     // What was taken over before is known, also after its end.
     if expires_at <= known.now && tx.get(&TAKEN_OVER, &key)?.is_none() {
@@ -273,10 +281,16 @@ fn take_tier(
     if since > known.now {
         return Err(refuse("since", "must not be in the future"));
     }
-    if spend < Money::ZERO {
-        return Err(refuse("lifetime_net_spend", "must be 0 or more"));
+    if !(Money::ZERO..=SPEND_MAX).contains(&spend) {
+        return Err(refuse("lifetime_net_spend", format!("must be 0 to {} minor units", SPEND_MAX.get())));
     }
-    let taken = TakenOver { member: member.id, points: None, at: since, tier: Some(tier.to_owned()) };
+    let taken = TakenOver {
+        member: member.id,
+        points: None,
+        at: since,
+        tier: Some(tier.to_owned()),
+        earned: Some((spend, orders)),
+    };
     note(tx, (known.partner, 1, name.as_str().to_owned()), &taken)?;
     member.tier = HeldTier { code: code.clone(), release: known.release, since, cause: TierCause::Opening, kept: None };
     member.lifetime_net_spend = member.lifetime_net_spend.plus(spend).map_err(Error::from)?;

@@ -3,6 +3,8 @@
 //! A consumer of the log, with a cursor per shard that moves in the transaction of what is issued: each event has its
 //! effect once, whatever crashes. While nothing waits for events, nothing is read.
 
+use std::sync::Arc;
+
 use jiff::Timestamp;
 
 use super::issue_matching;
@@ -19,7 +21,7 @@ use crate::{
         members, offers,
         tables::MEMBERS,
     },
-    store::Tx,
+    store::{StoreError, Tx},
 };
 
 /// Its name among the consumers of the log.
@@ -30,7 +32,7 @@ const EVENTS_AT_ONCE: usize = 200;
 const CAUSES_AT_ONCE: usize = 8;
 
 /// What waits for events.
-#[derive(Clone, Default)]
+#[derive(Clone, Default, PartialEq)]
 struct Waiting {
     offers: Vec<Offer>,
     bonuses: Vec<Bonus>,
@@ -51,7 +53,7 @@ impl Waiting {
 }
 
 /// What waits for events now.
-fn waiting(tx: &mut Tx<'_>) -> Result<Waiting, Error> {
+fn waiting_now(tx: &mut Tx<'_>) -> Result<Waiting, Error> {
     Ok(Waiting { offers: offers::triggered(tx, Trigger::Event)?, bonuses: bonuses::all(tx)? })
 }
 
@@ -61,7 +63,7 @@ fn waiting(tx: &mut Tx<'_>) -> Result<Waiting, Error> {
 ///
 /// Those of the store.
 pub(in crate::service) fn is_idle(tx: &mut Tx<'_>) -> Result<bool, Error> {
-    waiting(tx).map(|waiting| waiting.is_idle())
+    waiting_now(tx).map(|waiting| waiting.is_idle())
 }
 
 impl Services {
@@ -72,7 +74,7 @@ impl Services {
     ///
     /// Those of the store.
     pub async fn issue_for_events(&self) -> Result<usize, Error> {
-        let waiting = self.store.peek(waiting).await?;
+        let waiting = self.store.peek(waiting_now).await?;
         if waiting.is_idle() {
             return Ok(0);
         }
@@ -86,28 +88,36 @@ impl Services {
             .store
             .peek(move |tx| events::read(tx, &consumer, shard, EVENTS_AT_ONCE))
             .await
-            .map_err(|error: crate::store::StoreError| Error::Store(error))?;
+            .map_err(|error: StoreError| Error::Store(error))?;
         if batch.events.is_empty() {
             return Ok(0);
         }
         let (now, first, waiting) = (self.clock.now(), self.ids.ordered(self.clock.now()), waiting.clone());
         let wanted = batch.events.iter().enumerate().filter(|(_, (at, event))| waiting.wants(*at, event));
-        let count = wanted.map(|(n, _)| n).nth(CAUSES_AT_ONCE).unwrap_or(batch.events.len());
-        let settings = self.settings.clone();
-        let run = self.store.run(now, move |tx| {
-            if !batch.advance(tx, count)? {
-                return Ok(());
-            }
-            let mut next: CouponId = first;
-            for (position, event) in &batch.events[..count] {
-                if waiting.wants(*position, event) {
-                    next = effects(tx, &waiting, *position, event, next, now, &settings)?;
+        let mut count = wanted.map(|(n, _)| n).nth(CAUSES_AT_ONCE).unwrap_or(batch.events.len());
+        let step = Arc::new((batch, waiting));
+        loop {
+            let (step, settings) = (Arc::clone(&step), Arc::clone(&self.settings));
+            let run = self.store.run(now, move |tx| {
+                let (batch, known) = &*step;
+                // Somebody else dealt with them, or something else waits for them now: they are read again.
+                if waiting_now(tx)? != *known || !batch.advance(tx, count)? {
+                    return Ok(0);
                 }
+                let mut next: CouponId = first;
+                for (position, event) in &batch.events[..count] {
+                    if known.wants(*position, event) {
+                        next = effects(tx, known, *position, event, next, now, &settings)?;
+                    }
+                }
+                Ok::<_, Error>(count)
+            });
+            match run.await {
+                // What they cause does not fit into one transaction: half of them will, or one alone.
+                Err(Error::Store(StoreError::TooManyWrites { .. })) if count > 1 => count /= 2,
+                done => return done,
             }
-            Ok::<_, Error>(())
-        });
-        run.await?;
-        Ok(count)
+        }
     }
 }
 

@@ -66,8 +66,8 @@ impl Services {
         run.await
     }
 
-    /// Takes back every coupon of an offer that is in hand now, step by step. What an order holds is left to it. Asking
-    /// again while steps are left changes nothing.
+    /// Takes back every coupon of an offer that is in hand now, step by step. What an order holds is left to it, and taken
+    /// back should the order give it back. Asking again while steps are left changes nothing.
     ///
     /// # Errors
     ///

@@ -121,6 +121,9 @@ fn check_breaker(checks: &mut Checks, breaker: &[Limit]) {
         checks.require(fits, format!("/breaker/{at}"), message);
         let most = u64::try_from(rate.most).is_ok_and(|most| (1..=BUDGET_MAX).contains(&most));
         checks.require(most, format!("/breaker/{at}"), format!("must be 1 to {BUDGET_MAX}"));
+        let again = |other: &Limit| (other.measure, other.period) == (rate.measure, rate.period);
+        let again = breaker.iter().take(at).any(again);
+        checks.require(!again, format!("/breaker/{at}"), "is there already: they would count together");
     }
 }
 

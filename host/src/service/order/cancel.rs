@@ -1,5 +1,7 @@
 //! An order is given up: before it is paid its hold is released, after that it is refunded.
 
+use std::sync::Arc;
+
 use jiff::Timestamp;
 
 use super::{
@@ -12,7 +14,7 @@ use crate::{
     ids::OrderId,
     ledger::lots,
     pricing::refund,
-    service::{Caller, Done, Error, Idempotency, RefundOrder, Services},
+    service::{Caller, Done, Error, Idempotency, RefundOrder, Services, refills},
     store::Tx,
 };
 
@@ -60,7 +62,7 @@ impl Services {
     ///
     /// [`Error::WrongState`] unless it is under way or delivered, unpaid and with cash on delivery; [`Error::Unknown`].
     pub async fn fail_delivery(&self, caller: Caller, once: Idempotency, id: OrderId) -> Result<Done<Order>, Error> {
-        let now = self.clock.now();
+        let (now, settings) = (self.clock.now(), Arc::clone(&self.settings));
         self.store
             .run(now, move |tx| {
                 rows::once(&once, tx, |tx| {
@@ -69,6 +71,9 @@ impl Services {
                     if !order.cash_on_delivery || order.payment.is_some() {
                         let verb = "returned unpaid: refund it";
                         return Err(Error::WrongState { order: id, state: order.state, verb });
+                    }
+                    if order.delivered_at.is_some() {
+                        refills::came_back(tx, &order, &refund::everything_left(&order), now, &settings)?;
                     }
                     release(tx, order, now, Goods::CameBack)
                 })

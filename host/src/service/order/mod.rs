@@ -29,7 +29,9 @@ use super::{
     Caller, Error, Page, PageRequest, Services, Settings,
     members::{active_member, put_moved, visible_member},
     points,
-    tables::{COUPONS, COUPONS_OF_MEMBER, MEMBERS, OFFERS, ORDERS_BY_EXTERNAL_ID, ORDERS_OF_MEMBER, RESERVATIONS},
+    tables::{
+        COUPONS, COUPONS_OF_MEMBER, MEMBERS, OFFERS, ORDERS_BY_EXTERNAL_ID, ORDERS_OF_MEMBER, RESERVATIONS, REVOCATIONS,
+    },
     tiers::gifts,
 };
 use crate::{
@@ -40,7 +42,7 @@ use crate::{
         order::{Order, OrderState},
         points::{Cause, LotKey, LotOrigin},
     },
-    events,
+    events::{self, What},
     ids::{CouponId, Id as _, MemberId, OrderId},
     ledger::{
         counters::{self, CounterKey},
@@ -83,11 +85,21 @@ pub(super) fn move_coupon(tx: &mut Tx<'_>, id: CouponId, to: CouponState) -> Res
     Ok(tx.put(&COUPONS, &id, &coupon)?)
 }
 
-/// Puts a coupon back into the member's hands, or lets it die there if its time has come.
+/// Puts a coupon back into the member's hands; or lets it end there, if its time has come, or if all of its offer were
+/// taken back while it was away.
 fn return_coupon(tx: &mut Tx<'_>, id: CouponId, now: Timestamp) -> Result<(), Error> {
     let coupon = tx.get(&COUPONS, &id)?.ok_or_else(|| Error::unknown("coupon", id))?;
     let dead = coupon.expires_at.is_some_and(|at| at <= now);
-    move_coupon(tx, id, if dead { CouponState::Expired } else { CouponState::Issued })
+    let asked_at = tx.get(&REVOCATIONS, &coupon.offer)?.map(|revocation| revocation.asked_at);
+    let to = match asked_at {
+        _ if dead => CouponState::Expired,
+        Some(asked_at) if asked_at >= coupon.issued_at => CouponState::Revoked,
+        _ => CouponState::Issued,
+    };
+    if to == CouponState::Revoked {
+        events::append(tx, coupon.member, [What::CouponRevoked(id)])?;
+    }
+    move_coupon(tx, id, to)
 }
 
 /// Which offers an order used, and how much each took off.

@@ -33,6 +33,9 @@ use crate::{
 const CART_LINES_MAX: usize = 200;
 /// The most items of a line.
 const LINE_ITEMS_MAX: u32 = 10_000;
+/// The most that a cart costs before anything comes off, delivery included, in minor units: no mistake of a partner may
+/// make the sums of a day overflow.
+const CART_MAX: i128 = 1_000_000_000_000;
 /// The most offers without coupon that a quote considers.
 const AUTOMATIC_OFFERS_MAX: usize = 200;
 
@@ -391,6 +394,14 @@ fn check_cart(cart: &Cart) -> Result<(), Error> {
 
 /// What can be said of a cart against the snapshot, before any plugin is asked.
 fn check_snapshot(snapshot: &Snapshot, cart: &Cart) -> Result<(), Error> {
+    let lines = snapshot.products.iter().zip(&cart.lines);
+    let goods = lines.map(|(product, (_, quantity))| i128::from(product.list_price.get()) * i128::from(*quantity));
+    if goods.sum::<i128>() + i128::from(cart.delivery_fee.get()) > CART_MAX {
+        return Err(Error::field(
+            "/lines",
+            format!("cost more than {CART_MAX} minor units with delivery: split the cart"),
+        ));
+    }
     if cart.points > snapshot.available {
         return Err(Error::NotEnoughPoints { asked: cart.points, available: snapshot.available });
     }

@@ -241,6 +241,9 @@ fn commit(tx: &mut Tx<'_>, change: &Change) -> Result<Order, Error> {
     }
     if plan.complete {
         give_offers_back(tx, &order, change.now)?;
+        if order.delivered_at.is_none() {
+            tiers::gifts::never_arrives(tx, &order, change.now)?;
+        }
     }
     record(tx, &mut order, change, taken)?;
     if change.cancel {

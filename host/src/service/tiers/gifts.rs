@@ -116,6 +116,29 @@ pub(in crate::service) fn arrived(tx: &mut Tx<'_>, order: &Order) -> Result<(), 
     Ok(())
 }
 
+/// An order that never arrives keeps no gift waiting: what it brought is given after the return window, if the tier is
+/// still held then.
+///
+/// # Errors
+///
+/// Those of the store.
+pub(in crate::service) fn never_arrives(tx: &mut Tx<'_>, order: &Order, now: Timestamp) -> Result<(), StoreError> {
+    for (key, gift) in tx.scan(&TIER_GIFTS, &Scan::prefix(&order.member).limit(GIFTS_AT_ONCE))? {
+        if gift.state != (GiftState::Waiting { order: Some(order.id) }) || gift.due.is_some() {
+            continue;
+        }
+        let window = SignedDuration::from_hours(24 * i64::from(current(tx)?.return_days));
+        let due = now.checked_add(window).unwrap_or(Timestamp::MAX);
+        tx.put(
+            &TIER_GIFTS,
+            &key,
+            &TierGift { state: GiftState::Waiting { order: None }, at: gift.at, due: Some(due) },
+        )?;
+        scheduler::schedule(tx, TimerKey::new(due, TimerKind::TierGift, order.member))?;
+    }
+    Ok(())
+}
+
 /// The timer's work: gives what is due to a member.
 ///
 /// # Errors

@@ -198,7 +198,10 @@ impl Services {
                     break;
                 }
             }
-            ran.timers += self.issue_for_events().await?;
+            match self.issue_for_events().await {
+                Ok(dealt) => ran.timers += dealt,
+                Err(error) => tracing::error!(%error, "what has happened causes nothing for now"),
+            }
             ran.schedules += self.fire_schedules().await? + self.fire_wave().await?;
             let mut turns = Vec::new();
             for kind in self.ready_jobs().await? {
