@@ -51,6 +51,7 @@ struct Snapshot {
     member: Member,
     sealed: Option<Vec<u8>>,
     totals: Totals,
+    /// What can be spent, where points are to be.
     available: Points,
     products: Vec<Product>,
     offered: Vec<Offered>,
@@ -342,7 +343,7 @@ fn read_snapshot(
     Ok(Snapshot {
         totals: facts::totals(tx, &member, day_number(now, &settings.zone))?,
         sealed: sealed_profile(tx, id)?,
-        available: lots::available(tx, id, now)?,
+        available: if cart.points.is_zero() { Points::ZERO } else { lots::available(tx, id, now)? },
         member,
         products,
         offered,
