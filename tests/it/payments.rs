@@ -492,6 +492,25 @@ async fn d6_interest_is_off_by_default() {
 }
 
 /// Edges of i64, another member's coupon, a foreign partner's order: a typed problem, and nothing half done.
+/// Stock in more pieces than one transaction writes: refused with what to do, and half of it can be had.
+#[tokio::test]
+async fn d3_an_order_too_large_for_one_step_says_so() {
+    let app = TestApp::start().await;
+    let member = app.member("m-1").await;
+    for n in 0..64 {
+        imports(&app, &format!("p-{n}"), "food", 100, 8).await;
+    }
+    let order = async |products: std::ops::Range<usize>| {
+        let lines: Vec<Json> = products.map(|n| json!({"external_id": format!("p-{n}"), "quantity": 8})).collect();
+        let quote = app.shop.post("/v1/quotes", json!({"member": member, "lines": lines})).await.expect(201);
+        app.shop.post("/v1/orders", json!({"quote": quote["id"]})).await
+    };
+    let problem = order(0..64).await.refused(422, "invalid-request");
+    assert_eq!(problem["errors"][0]["pointer"], "/quote");
+    order(0..32).await.expect(201);
+    order(32..64).await.expect(201);
+}
+
 #[tokio::test]
 async fn bad_input_for_orders_is_refused_whole() {
     let app = TestApp::start().await;

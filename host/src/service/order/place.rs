@@ -35,7 +35,7 @@ use crate::{
             RESERVATIONS,
         },
     },
-    store::Tx,
+    store::{StoreError, Tx},
 };
 
 /// What a partner asks for.
@@ -85,6 +85,10 @@ impl Services {
         let placed = run.await;
         match placed {
             Ok(done) => Ok(done),
+            // Stock that lies in many pieces: each is a row.
+            Err(NotPlaced::Refused(Error::Store(StoreError::TooManyWrites { .. }))) => {
+                Err(Error::field("/quote", "takes more pieces of stock than one order can: split the cart"))
+            }
             Err(NotPlaced::Refused(error)) => Err(error),
             Err(NotPlaced::Moved) => Err(self.changed(caller, quote, Vec::new()).await),
             Err(NotPlaced::OfferGone(gone)) => Err(self.changed(caller, quote, vec![gone]).await),
