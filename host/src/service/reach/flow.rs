@@ -9,12 +9,9 @@ use std::{
     time::Duration,
 };
 
+use futures::{StreamExt as _, future::BoxFuture, stream::FuturesUnordered};
 use jiff::Timestamp;
-use tokio::{
-    sync::watch,
-    task::{JoinError, JoinSet},
-    time::MissedTickBehavior,
-};
+use tokio::{sync::watch, time::MissedTickBehavior};
 
 use super::deliver::End;
 use crate::{
@@ -67,8 +64,7 @@ enum Look {
 /// What is read, waits and runs.
 struct Flow<'a> {
     services: &'a Services,
-    /// Each a task of its own, so that all processors share the work; they end when this is dropped.
-    work: JoinSet<Event>,
+    work: FuturesUnordered<BoxFuture<'a, Event>>,
     running: usize,
     waiting: BTreeMap<Channel, VecDeque<TouchId>>,
     /// Those that wait or run: a look finds them again.
@@ -91,8 +87,8 @@ impl Services {
         loop {
             tokio::select! {
                 _ = ticks.tick() => flow.look_again(PAGES_A_TICK),
-                Some(event) = flow.work.join_next() => {
-                    if let Err(error) = flow.on(ended(event)) {
+                Some(event) = flow.work.next() => {
+                    if let Err(error) = flow.on(event) {
                         tracing::error!(%error, "the queue of touches cannot be read");
                     }
                 }
@@ -100,7 +96,7 @@ impl Services {
             }
             flow.begin();
         }
-        while flow.work.join_next().await.is_some() {}
+        while flow.work.next().await.is_some() {}
     }
 
     /// Delivers everything that is due now, and what becomes due by that; how many touches moved. A touch that fails
@@ -114,8 +110,8 @@ impl Services {
         let mut moved = 0;
         loop {
             flow.begin();
-            while let Some(event) = flow.work.join_next().await {
-                flow.on(ended(event))?;
+            while let Some(event) = flow.work.next().await {
+                flow.on(event)?;
                 flow.begin();
             }
             match std::mem::take(&mut flow.moved) {
@@ -150,7 +146,7 @@ impl<'a> Flow<'a> {
     fn new(services: &'a Services, pages: usize) -> Self {
         Self {
             services,
-            work: JoinSet::new(),
+            work: FuturesUnordered::new(),
             running: 0,
             waiting: BTreeMap::new(),
             known: HashSet::new(),
@@ -175,19 +171,17 @@ impl<'a> Flow<'a> {
         let services = self.services;
         if let (Look::After(after), 1..) = (self.look, self.pages) {
             (self.look, self.pages) = (Look::Reading, self.pages - 1);
-            let services = services.clone();
-            self.work.spawn(async move { Event::Page(services.due_page(after).await) });
+            self.work.push(Box::pin(async move { Event::Page(services.due_page(after).await) }));
         }
         for (channel, waiting) in &mut self.waiting {
             while self.running < services.settings.reach.at_once && !waiting.is_empty() {
                 let Some(lane) = services.reach.lane(*channel) else { break };
                 let (Some(id), channel) = (waiting.pop_front(), *channel) else { break };
                 self.running += 1;
-                let services = services.clone();
-                self.work.spawn(async move {
+                self.work.push(Box::pin(async move {
                     let ended = services.deliver_one(id, channel, lane).await;
                     Event::Ended(id, channel, ended)
-                });
+                }));
             }
         }
     }
@@ -235,9 +229,4 @@ impl<'a> Flow<'a> {
             waiting.push_back(id);
         }
     }
-}
-
-/// What a task says. One that panicked takes the stream with it, as if it had been part of it.
-fn ended(event: Result<Event, JoinError>) -> Event {
-    event.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()))
 }

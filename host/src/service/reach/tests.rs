@@ -219,7 +219,6 @@ async fn what_a_crash_cut_off_is_repeated_or_asked_about() {
         let mut cut = Box::pin(services.deliver_due());
         while reached.world.calls().is_empty() {
             assert!(futures::poll!(&mut cut).is_pending());
-            tokio::task::yield_now().await;
             if reached.state(id).await.starts_with("Sending") {
                 break;
             }
