@@ -259,15 +259,26 @@ fn silver_gift() -> Json {
     json!({"code": "silver", "gift": {"points": 100, "offers": ["pill-box"]}})
 }
 
-/// The gift comes a week after delivery, if the tier is held then; once, through refunds and re-upgrades.
-#[tokio::test]
-async fn r5_the_upgrade_gift_after_the_return_window() {
+/// A shop whose silver members get a gift, and a member who becomes one with one "v".
+async fn gifted() -> (TestApp, String) {
     let app = TestApp::start().await;
     app.product("v", 120_000).await;
     app.offer("pill-box", "coupon", json!({"type": "amount", "amount": 1_500})).await;
     programme(&app, json!({"evaluation": {"type": "lifetime"}, "tiers": [silver_gift()]})).await;
     let member = app.member("m-1").await;
-    let gifts = async || told(&app, &member).await.iter().filter(|told| told.starts_with("gift")).count();
+    (app, member)
+}
+
+/// How many gifts the member was told of.
+async fn gifts(app: &TestApp, member: &str) -> usize {
+    told(app, member).await.iter().filter(|told| told.starts_with("gift")).count()
+}
+
+/// The gift comes a week after delivery, if the tier is held then; once, through refunds and re-upgrades.
+#[tokio::test]
+async fn r5_the_upgrade_gift_after_the_return_window() {
+    let (app, member) = gifted().await;
+    let gifts = async || gifts(&app, &member).await;
     // Comes back before the window closes: no gift.
     let first = bought(&app, &member, "v").await;
     assert_eq!(tier(&app, &member).await, "silver");
@@ -302,12 +313,8 @@ async fn r5_the_upgrade_gift_after_the_return_window() {
 /// The order that reached the tier never arrives, and another one holds it: the gift comes all the same.
 #[tokio::test]
 async fn r5_the_gift_outlives_the_order_that_brought_it() {
-    let app = TestApp::start().await;
-    app.product("v", 120_000).await;
-    app.offer("pill-box", "coupon", json!({"type": "amount", "amount": 1_500})).await;
-    programme(&app, json!({"evaluation": {"type": "lifetime"}, "tiers": [silver_gift()]})).await;
-    let member = app.member("m-1").await;
-    let gifts = async || told(&app, &member).await.iter().filter(|told| told.starts_with("gift")).count();
+    let (app, member) = gifted().await;
+    let gifts = async || gifts(&app, &member).await;
     let first = paid(&app, &member, "v").await;
     bought(&app, &member, "v").await;
     app.step(&first, "cancellation").await;

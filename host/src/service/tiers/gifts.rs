@@ -107,8 +107,7 @@ pub(in crate::service) fn arrived(tx: &mut Tx<'_>, order: &Order) -> Result<(), 
         if gift.state != (GiftState::Waiting { order: Some(order.id) }) {
             continue;
         }
-        let window = SignedDuration::from_hours(24 * i64::from(current(tx)?.return_days));
-        let due = delivered.max(payment.at).checked_add(window).unwrap_or(Timestamp::MAX);
+        let due = window_closes(tx, delivered.max(payment.at))?;
         gift.due = Some(due);
         tx.put(&TIER_GIFTS, &key, &gift)?;
         scheduler::schedule(tx, TimerKey::new(due, TimerKind::TierGift, order.member))?;
@@ -127,16 +126,18 @@ pub(in crate::service) fn never_arrives(tx: &mut Tx<'_>, order: &Order, now: Tim
         if gift.state != (GiftState::Waiting { order: Some(order.id) }) || gift.due.is_some() {
             continue;
         }
-        let window = SignedDuration::from_hours(24 * i64::from(current(tx)?.return_days));
-        let due = now.checked_add(window).unwrap_or(Timestamp::MAX);
-        tx.put(
-            &TIER_GIFTS,
-            &key,
-            &TierGift { state: GiftState::Waiting { order: None }, at: gift.at, due: Some(due) },
-        )?;
+        let due = window_closes(tx, now)?;
+        let state = GiftState::Waiting { order: None };
+        tx.put(&TIER_GIFTS, &key, &TierGift { state, due: Some(due), ..gift })?;
         scheduler::schedule(tx, TimerKey::new(due, TimerKind::TierGift, order.member))?;
     }
     Ok(())
+}
+
+/// When the return window that opens at an instant closes.
+fn window_closes(tx: &mut Tx<'_>, opens: Timestamp) -> Result<Timestamp, StoreError> {
+    let window = SignedDuration::from_hours(24 * i64::from(current(tx)?.return_days));
+    Ok(opens.checked_add(window).unwrap_or(Timestamp::MAX))
 }
 
 /// The timer's work: gives what is due to a member.
