@@ -113,10 +113,10 @@ impl Services {
     /// Those of the store.
     pub async fn ask_for_events(&self) -> Result<Asked, Error> {
         let Some(consumer) = Consumer::new(CONSUMER) else { return Ok(Asked::default()) };
-        let automations: Arc<[Automation]> = self.store.peek(automations).await?.into();
+        let known: Arc<[Automation]> = self.store.peek(automations).await?.into();
         let (mut asked, mut silent, mut asking) = (Asked::default(), Vec::new(), Vec::new());
         for shard in 0..events::SHARDS {
-            let (batch, touches) = self.wanted_in_shard(&consumer, shard, &automations).await?;
+            let (batch, touches) = self.wanted_in_shard(&consumer, shard, &known).await?;
             asked.dealt += batch.events.len();
             asked.more |= batch.events.len() == EVENTS_AT_ONCE;
             match (batch.events.is_empty(), touches.is_empty()) {
@@ -126,15 +126,21 @@ impl Services {
             }
         }
         let now = self.clock.now();
+        // Where something else is wanted by now, nothing moves: the events are read again.
         if !silent.is_empty() {
+            let known = Arc::clone(&known);
             let run = self.store.run(now, move |tx| {
+                if automations(tx)? != *known {
+                    return Ok(());
+                }
                 silent.iter().try_for_each(|batch| batch.advance(tx, batch.events.len()).map(drop))
             });
             run.await?;
         }
         let runs = asking.into_iter().map(|(batch, touches)| {
+            let known = Arc::clone(&known);
             self.store.run(now, move |tx| {
-                if batch.advance(tx, batch.events.len())? {
+                if automations(tx)? == *known && batch.advance(tx, batch.events.len())? {
                     touches.iter().try_for_each(|one| ask(tx, now, one).map(drop))?;
                 }
                 Ok::<_, Error>(())
